@@ -1,0 +1,1 @@
+//! Append, read in order, journals

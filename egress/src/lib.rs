@@ -1,0 +1,1 @@
+//! HTTP out: dialling under the SSRF rule, pinned, bounded

@@ -1,0 +1,1 @@
+//! HTTP in: limits, handshakes, early check, append, acknowledge

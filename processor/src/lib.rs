@@ -1,0 +1,1 @@
+//! Verify, split, attribute, route

@@ -1,0 +1,1 @@
+//! Provider definitions and the pure engine that reads them

@@ -1,0 +1,1 @@
+//! Environments, integrations, connections, endpoints, keys

@@ -1,0 +1,1 @@
+//! The one binary: CLI, config, API, wiring of roles
