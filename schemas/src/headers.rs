@@ -1,0 +1,113 @@
+//! HTTP headers as they were received: order, repetition and bytes kept. Names are lower case, as HTTP/2 sends them.
+//! In metadata a value that is UTF-8 is a text, any other is `{"base64": …}`. Parses nothing further.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+/// The value of one header.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HeaderText(Box<[u8]>);
+
+impl HeaderText {
+    /// Takes the bytes as received (without surrounding white space).
+    #[must_use]
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The value, when it is UTF-8.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// The value's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&str> for HeaderText {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().into())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written<'a> {
+    Text(std::borrow::Cow<'a, str>),
+    Bytes { base64: String },
+}
+
+impl Serialize for HeaderText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.as_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => Written::Bytes {
+                base64: STANDARD.encode(&self.0),
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for HeaderText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Text(text) => Ok(Self(text.as_bytes().into())),
+            Written::Bytes { base64 } => STANDARD
+                .decode(base64)
+                .map(|bytes| Self(bytes.into()))
+                .map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+/// All headers of one request, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Headers(pub Vec<(String, HeaderText)>);
+
+impl Headers {
+    /// The first value of `name` (lower case), when it is UTF-8.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(have, _)| have == name)
+            .and_then(|(_, value)| value.as_str())
+    }
+
+    /// Every UTF-8 value of `name` (lower case), in order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        self.0
+            .iter()
+            .filter(move |(have, _)| have == name)
+            .filter_map(|(_, value)| value.as_str())
+    }
+
+    /// Appends a header; the name is lowered.
+    pub fn push(&mut self, name: &str, value: impl Into<HeaderText>) {
+        self.0.push((name.to_ascii_lowercase(), value.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_survive() {
+        let mut headers = Headers::default();
+        headers.push("X-Name", "Zoë");
+        headers.push("x-raw", HeaderText::new(vec![0xff, 0x00]));
+        let json = serde_json::to_string(&headers).expect("headers are JSON");
+        assert_eq!(json, r#"[["x-name","Zoë"],["x-raw",{"base64":"/wA="}]]"#);
+        let read: Headers = serde_json::from_str(&json).expect("what was written");
+        assert_eq!(read, headers);
+        assert_eq!((read.get("x-name"), read.get("x-raw")), (Some("Zoë"), None));
+    }
+}
