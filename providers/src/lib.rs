@@ -1,1 +1,33 @@
-//! Provider definitions and the pure engine that reads them
+//! Providers are data: this crate reads their definitions and does what they say, purely.
+//!
+//! A [`Catalogue`] holds one compiled [`Definition`] per provider. Ingest and the processor give it a request as it was
+//! received ([`RawRequest`]) and get a [`ParsedRequest`], whose body is parsed at most once. Of that they ask in order:
+//! is it a [`Handshake`], and what is it answered; is it genuine ([`Definition::verify`] yields [`Verified`], a refusal
+//! with its reason, or the [`KeyRequest`] of a key that must be fetched first); what events does it hold
+//! ([`Definition::split`] demands the `Verified` and yields [`RawEvent`]s); what must not leave ([`Definition::masks`]);
+//! what does the provider want to hear ([`Definition::reply`]).
+//!
+//! Where a connection's own secret proves a request, [`Definition::identify`] names the candidates first; after the
+//! split every event must belong to that same connection. Time, secrets, constants and fetched keys are arguments.
+//! Nothing here awaits, reads a clock, an environment variable or (but for a user's folder of definitions) a file.
+//! The language of the definitions is in `GRAMMAR.md`.
+
+mod catalogue;
+mod definition;
+mod event;
+mod key_set;
+mod mask;
+mod reply;
+mod request;
+mod signature;
+mod verdict;
+
+pub use catalogue::{Catalogue, DefinitionError};
+pub use definition::{Definition, Handshake, ParsedRequest};
+pub use event::{Dropped, Identifier, Object, Payload, Place, RawEvent, Version};
+pub use key_set::{FetchedKey, KeyKind, KeyLookup, KeyMaterial, KeyRequest, KeySets, NoKeySets};
+pub use mask::{Mask, Masks};
+pub use reply::{Answer, Awaiting, Call, HandshakeRefusal, Reply, SecretAt, Store};
+pub use request::{ActiveSecret, Credentials, RawRequest};
+pub use signature::public_key::PublicKey;
+pub use verdict::{Refusal, Unverified, Verified};
