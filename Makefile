@@ -1,0 +1,62 @@
+# Tidegate. `make run` shows the main job on real webhooks; `make test` runs every test. `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test chaos lint bench deps engine js fixtures clean
+
+ENGINE_DIR := build/chdb
+ENGINE := $(ENGINE_DIR)/libchdb.so
+CARGO ?= cargo
+export TIDEGATE_LIBCHDB := $(abspath $(ENGINE))
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: engine ## build, fetch the embedded engine, start everything embedded and show the main job
+	$(CARGO) build --release --package tidegate
+	$(CARGO) run --quiet --release --package tidegate -- demo
+
+test: deps ## every test, with the real parts it fetches itself
+	$(CARGO) test --workspace
+
+chaos: deps ## the full counts of kills and simulations; the result goes into bench/RESULTS.md
+	dev/chaos.sh
+
+lint: ## format, clippy, licences and bans
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
+	$(CARGO) deny check bans licenses sources
+
+bench: engine ## measure the parts and the whole, in CPU-µs and as a ratio to a baseline of the same run
+	dev/bench.sh
+
+deps: tools engine js ## what the tests need from the registries
+
+.PHONY: tools
+tools:
+	@dev/tools.sh
+
+engine: $(ENGINE) ## the embedded ClickHouse engine (libchdb.so), from npm
+
+$(ENGINE): dev/engine/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing, it brings the engine: apt-get install nodejs npm" >&2; exit 1; }
+	npm ci --prefix dev/engine --no-audit --no-fund
+	mkdir -p $(ENGINE_DIR)
+	ln -f dev/engine/node_modules/@chdb/lib-linux-*-gnu/libchdb.so $(ENGINE) \
+	  || cp dev/engine/node_modules/@chdb/lib-linux-*-gnu/libchdb.so $(ENGINE)
+	touch $(ENGINE)
+
+JS_DIRS := dev/verify chdb/tests/js
+JS := $(JS_DIRS:%=%/node_modules/.package-lock.json)
+
+js: $(JS)
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	npm ci --prefix $* --no-audit --no-fund
+	touch $@
+
+clean: ## remove what was fetched and built here
+	rm -rf build dev/engine/node_modules $(JS_DIRS:%=%/node_modules)
+	$(CARGO) clean

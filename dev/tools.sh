@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Checks that the tools which the tests need are here; a missing one fails with the command that brings it.
+set -euo pipefail
+
+missing=0
+need() { # need COMMAND HOW
+  command -v "$1" >/dev/null && return
+  echo "$1 is missing: $2" >&2
+  missing=1
+}
+need cargo "install Rust 1.95 or later"
+need cc "apt-get install gcc"
+need node "apt-get install nodejs"
+need npm "apt-get install npm"
+need openssl "apt-get install openssl"
+exit "$missing"
