@@ -1,6 +1,7 @@
 //! Why: one closed set for refusals at the door, outcomes of events and ends of attempts. A member is a metric label,
 //! an audit column and a row in `docs/outcomes.md` at once. Details in words travel beside it.
 
+use crate::Outcome;
 use crate::closed_set::closed_set;
 
 closed_set! {
@@ -164,5 +165,33 @@ closed_set! {
         ScheduleOver = "schedule_over",
         /// The event's message is gone from the topic.
         EventGone = "event_gone",
+    }
+}
+
+impl Reason {
+    /// The outcome that an event has for this reason; `None` for reasons of requests and attempts.
+    #[must_use]
+    pub const fn outcome(self) -> Option<Outcome> {
+        use Reason as R;
+        Some(match self {
+            R::SignatureMissing | R::SignatureMalformed | R::SignatureWrong | R::TimestampMissing => {
+                Outcome::Rejected
+            }
+            R::TimestampMalformed | R::Expired | R::TokenWrong | R::SecretMissing => Outcome::Rejected,
+            R::SecretUnusable | R::JwtMalformed | R::JwtAlgorithm | R::ClaimWrong => Outcome::Rejected,
+            R::KeyUnknown | R::KeyUnavailable | R::KeyAddressRefused | R::Downgrade => Outcome::Rejected,
+            R::ConnectionUnknown | R::OriginWrong => Outcome::Rejected,
+            R::BodyNotJson | R::BodyNotForm | R::BodyTooDeep | R::EventsMissing => Outcome::Malformed,
+            R::TooManyEvents | R::TooManyConnections | R::IdentifierMissing => Outcome::Malformed,
+            R::DropCondition | R::EndpointFilter => Outcome::Filtered,
+            R::ForwardOff | R::EndpointMissing => Outcome::NoEndpoint,
+            R::Absorbed => Outcome::Debounced,
+            R::DeliverySeen => Outcome::Duplicate,
+            R::OlderVersion => Outcome::Stale,
+            R::SameContent => Outcome::Unchanged,
+            R::Panicked | R::Undecodable | R::DefinitionMissing | R::IntegrationGone => Outcome::Failed,
+            R::Lost | R::RowRefused | R::RequestGone => Outcome::Failed,
+            _ => return None,
+        })
     }
 }
