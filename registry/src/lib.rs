@@ -1,1 +1,23 @@
-//! Environments, integrations, connections, endpoints, keys
+//! What users configure: environments, integrations, connections, endpoints, API keys.
+//!
+//! One process writes: a [`Change`] is checked against the versions and names there are, its secrets are sealed by
+//! the [`Keyring`], and it is appended to the journal in the topic `registry`. Every process reads that journal into
+//! its [`Tables`] and looks things up there through its [`Registry`] handle: an integration by the URL's two parts,
+//! connections by a value that an event carries, an environment's endpoints.
+//!
+//! Knows no provider's definition and no HTTP: what a provider demands is handed in as plain facts.
+
+mod change;
+mod entity;
+mod keyring;
+mod registry;
+mod tables;
+
+pub use change::{Change, DecodeError};
+pub use entity::{
+    ApiKey, ApiKeyId, Connection, ConnectionDetails, Endpoint, EndpointState, Entity, EntityRef, Environment,
+    Integration, IntegrationFlags, Layout, Mode, RateLimit, StaticHeader, StoredSecret, active_at,
+};
+pub use keyring::{KEY_BYTES, Keyring, SealError};
+pub use registry::{NotReadToEnd, Registry};
+pub use tables::{ApplyError, ConnectionBytes, ConnectionRef, ReadError, Tables};
