@@ -1,1 +1,23 @@
-//! Append, read in order, journals
+//! Append, read in order, journals: the only way from one room of Tidegate to another.
+//!
+//! A [`Broker`] takes batches of [`Record`]s for any [topics](tidegate_schemas::Topic), all or nothing, and hands them
+//! out as [`Message`]s: in order to a [`Reader`], one by one to whoever holds a [pointer](tidegate_schemas::Pointer).
+//! What was appended to `requests` or `registry` is durable before the append returns; everything else becomes durable
+//! in order with it. An owner's state lives in a [`journal`]: changes and the input offset reached in one message,
+//! read back by its next owner.
+//!
+//! The engine is the [`embedded`] log. A second one, Kafka, has its place behind the same methods.
+
+mod assignments;
+mod broker;
+pub mod embedded;
+mod error;
+pub mod journal;
+mod message;
+mod metrics;
+
+pub use assignments::{Assignment, Assignments};
+pub use broker::{Broker, Reader};
+pub use embedded::Keeper;
+pub use error::{AppendError, Damage, Error};
+pub use message::{Message, Record};

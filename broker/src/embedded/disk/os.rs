@@ -1,0 +1,141 @@
+//! A directory of the operating system: `pread`, `pwritev`, `fdatasync`.
+//! In and out: bytes. Takes no locks and keeps no cache; the page cache is the cache.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Counters, Disk, DiskFile};
+
+/// Slices that one `pwritev` takes (`IOV_MAX`).
+const SLICES_MAX: usize = 1024;
+
+/// A directory on a real disk.
+#[derive(Debug)]
+pub struct OsDisk {
+    directory: PathBuf,
+    counters: Arc<Counters>,
+}
+
+impl OsDisk {
+    /// Takes a directory that exists.
+    #[must_use]
+    pub fn new(directory: &Path) -> OsDisk {
+        OsDisk {
+            directory: directory.to_path_buf(),
+            counters: Arc::default(),
+        }
+    }
+
+    fn file(&self, file: File) -> Arc<dyn DiskFile> {
+        Arc::new(OsFile {
+            file,
+            counters: Arc::clone(&self.counters),
+        })
+    }
+}
+
+impl Disk for OsDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.directory.join(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        Ok(self.file(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.directory.join(name);
+        // Reading is enough for `inspect`, which may run as another user than the log's owner.
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path)?,
+            opened => opened?,
+        };
+        Ok(self.file(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.directory.join(from), self.directory.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.directory.join(name))
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            // A name that is not text is none of ours.
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+struct OsFile {
+    file: File,
+    counters: Arc<Counters>,
+}
+
+impl DiskFile for OsFile {
+    fn read_at(&self, bytes: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self.file.read_at(&mut bytes[filled..], position + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.counters.read(filled);
+        Ok(filled)
+    }
+
+    fn write_at(&self, parts: &[&[u8]], mut position: u64) -> io::Result<()> {
+        for parts in parts.chunks(SLICES_MAX) {
+            let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let mut left = &mut slices[..];
+            IoSlice::advance_slices(&mut left, 0);
+            while !left.is_empty() {
+                match rustix::io::pwritev(&self.file, left, position) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => {
+                        self.counters.written(written);
+                        position += written as u64;
+                        IoSlice::advance_slices(&mut left, written);
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.counters.synced();
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}

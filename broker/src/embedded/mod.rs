@@ -1,0 +1,33 @@
+//! The embedded log: all topics in one chain of segments on the local disk.
+//!
+//! A batch becomes one *frame* ([`frame`]) with one CRC whatever topics it touches; [`log`] gives it its place in the
+//! *segment* ([`segment`]) being filled, under one short lock ([`state`]). The [`flusher`] writes what came meanwhile as
+//! one *sync group* and wakes those who wait ([`durable`]). [`chores`] writes segments ahead of use and seals full ones
+//! with an [`index`]. A [`reader`] takes the newest messages from memory and older ones from the disk; [`retention`]
+//! frees whole segments, oldest first. After any kind of end [`recover`] finds out what the log holds, by one rule;
+//! [`damage`] refuses to guess. All of it stands on a small file layer ([`disk`]) that tests can fail at will.
+
+mod chores;
+mod config;
+mod damage;
+pub mod disk;
+mod durable;
+mod flusher;
+mod frame;
+mod index;
+mod log;
+mod open;
+mod partition;
+mod reader;
+mod recover;
+mod retention;
+mod segment;
+mod state;
+
+pub use config::{Config, Durability, PartitionCounts};
+pub(crate) use frame::own_message;
+pub use log::Host;
+pub(crate) use log::{Condition, Log};
+pub(crate) use open::OpenLog;
+pub(crate) use reader::Next;
+pub use retention::Keeper;
