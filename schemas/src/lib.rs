@@ -10,6 +10,7 @@
 //! twice after a crash yields the same ids. An owner's state lives in a journal, whose messages carry a
 //! [`JournalMeta`]. Nothing here awaits, reads a clock or touches a file.
 
+pub mod clickhouse;
 mod closed_set;
 mod event;
 mod headers;

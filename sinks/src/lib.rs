@@ -1,1 +1,6 @@
-//! Forward and audit
+//! Forward and audit: what becomes of events outside of Tidegate, and the answer for it.
+//!
+//! [`audit`] writes requests, outcomes and attempts into ClickHouse and answers questions from there. The two share
+//! nothing but the topics.
+
+pub mod audit;

@@ -1,0 +1,242 @@
+//! Per-minute sums: which minutes have rows that no run has seen, and a run that writes such a minute whole.
+//! In: the tables, through ClickHouse alone. Out: rows of the rollup tables, then their run in `rollup_runs`, which makes
+//! them count. Runs in the owner of partition 0 of `outcomes`; two at once do no harm, since a run number is not reused.
+//!
+//! A minute is taken up once no row of it has come for `rollup_wait_s`, which is longer than an insert takes: so what
+//! was inserted before a run began is in it, and what came later makes the minute due again.
+
+use std::time::{Duration, SystemTime};
+
+use clickhouse::error::Result;
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+use tidegate_schemas::UnixMillis;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{execute, within};
+use super::config::Config;
+use super::error::Error;
+use super::metrics;
+
+/// One kind of sums.
+struct Rollup {
+    name: &'static str,
+    table: &'static str,
+    view: &'static str,
+    time: &'static str,
+    target: &'static str,
+    dimensions: &'static str,
+    sums: &'static str,
+}
+
+const ROLLUPS: [Rollup; 3] = [
+    Rollup {
+        name: "requests",
+        table: "webhook_requests",
+        view: "requests",
+        time: "received_at",
+        target: "request_rollups",
+        dimensions: "provider, kind, status, refusal",
+        sums: "count() AS requests, sum(body_bytes) AS body_bytes",
+    },
+    Rollup {
+        name: "events",
+        table: "webhook_events",
+        view: "events",
+        time: "received_at",
+        target: "event_rollups",
+        dimensions: "provider, event_type, attribution, outcome, reason",
+        sums: "count() AS events, sum(length(endpoints)) AS deliveries",
+    },
+    Rollup {
+        name: "attempts",
+        table: "delivery_attempts",
+        view: "attempts",
+        time: "attempted_at",
+        target: "attempt_rollups",
+        dimensions: "provider, endpoint_id, status, reason, http_status",
+        sums: "count() AS attempts, sum(duration_micros) AS duration_micros, max(duration_micros) AS duration_micros_max",
+    },
+];
+
+/// How many waits a minute may be put off because rows of it keep coming.
+const PUT_OFF_WAITS_MAX: u64 = 4;
+
+/// A minute with rows that no run has seen.
+#[derive(Debug, Row, Deserialize)]
+struct Due {
+    minute: u32,
+    checked_at: i64,
+}
+
+/// The task that writes them.
+pub(crate) struct Rollups {
+    client: Client,
+    config: Config,
+    last_run: u64,
+    /// Per rollup, in ClickHouse's milliseconds: rows inserted before this have been seen.
+    seen: [Option<i64>; ROLLUPS.len()],
+}
+
+impl Rollups {
+    pub(crate) fn new(client: Client, config: &Config) -> Rollups {
+        Rollups {
+            client,
+            config: config.clone(),
+            last_run: 0,
+            seen: [None; ROLLUPS.len()],
+        }
+    }
+
+    /// Looks for due minutes until `shutdown`. What fails is tried again at the next look.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> std::result::Result<(), Error> {
+        let mut ticks = tokio::time::interval(self.config.rollup_interval());
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            for (index, rollup) in ROLLUPS.iter().enumerate() {
+                tokio::select! {
+                    done = self.catch_up(index, rollup) => if let Err(error) = done {
+                        tracing::warn!(rollup = rollup.name, %error, "minutes cannot be summed up now");
+                    },
+                    () = shutdown.cancelled() => return Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Writes every due minute of one rollup.
+    async fn catch_up(&mut self, index: usize, rollup: &Rollup) -> Result<()> {
+        let since = match self.seen[index] {
+            Some(since) => since,
+            None => self.resume(rollup).await?,
+        };
+        loop {
+            let due = self.due(rollup, since).await?;
+            let Some(checked_at) = due.first().map(|first| first.checked_at) else {
+                return Ok(());
+            };
+            let minutes: Vec<u32> = due
+                .iter()
+                .map(|due| due.minute)
+                .filter(|minute| *minute > 0)
+                .collect();
+            if minutes.is_empty() {
+                self.seen[index] = Some(checked_at - 2 * self.wait_ms() - self.interval_ms());
+                return Ok(());
+            }
+            self.write(rollup, &minutes, checked_at).await?;
+            metrics::minutes(rollup.name, minutes.len());
+        }
+    }
+
+    /// From where on an owner that begins has to look: a while before the last run of any.
+    async fn resume(&self, rollup: &Rollup) -> Result<i64> {
+        let back = (PUT_OFF_WAITS_MAX + 2) * self.config.rollup_wait_s + 60;
+        let sql = format!(
+            "SELECT toUnixTimestamp64Milli(max(begun_at) - INTERVAL {back} SECOND) FROM rollup_runs WHERE rollup = '{}'",
+            rollup.name
+        );
+        within(self.timeout(), self.client.query_raw(&sql).fetch_one::<i64>())
+            .await
+            .map(|since| since.max(0))
+    }
+
+    /// The due minutes behind one row that only tells ClickHouse's time.
+    async fn due(&self, rollup: &Rollup, since: i64) -> Result<Vec<Due>> {
+        let Rollup {
+            name, table, time, ..
+        } = rollup;
+        let wait = self.config.rollup_wait_s;
+        let (put_off, limit) = (PUT_OFF_WAITS_MAX * wait, self.config.rollup_minutes_max.max(1));
+        let sql = format!(
+            "WITH now64(3, 'UTC') AS checked_at \
+             SELECT toUInt32(0) AS minute, toUnixTimestamp64Milli(checked_at) \
+             UNION ALL \
+             SELECT toUnixTimestamp(came.minute), toUnixTimestamp64Milli(checked_at) FROM \
+             (SELECT toStartOfMinute({time}) AS minute, max(inserted_at) AS newest FROM {table} \
+              WHERE inserted_at >= fromUnixTimestamp64Milli({since}) GROUP BY minute) AS came \
+             LEFT JOIN (SELECT minute, max(begun_at) AS begun_at FROM rollup_runs WHERE rollup = '{name}' \
+              GROUP BY minute) AS summed ON summed.minute = came.minute \
+             WHERE newest > summed.begun_at - INTERVAL {wait} SECOND \
+             AND came.minute + INTERVAL 60 + {wait} SECOND <= checked_at \
+             AND (newest <= checked_at - INTERVAL {wait} SECOND \
+              OR greatest(summed.begun_at, came.minute) <= checked_at - INTERVAL 60 + {put_off} SECOND) \
+             ORDER BY 1 LIMIT {}",
+            limit + 1
+        );
+        let mut due = within(self.timeout(), self.client.query_raw(&sql).fetch_all::<Due>()).await?;
+        due.sort_by_key(|due| due.minute);
+        Ok(due)
+    }
+
+    /// Writes some minutes whole, then notes their run.
+    async fn write(&mut self, rollup: &Rollup, minutes: &[u32], begun_at: i64) -> Result<()> {
+        let run = self.next_run().await?;
+        let Rollup {
+            name,
+            view,
+            time,
+            target,
+            dimensions,
+            sums,
+            ..
+        } = rollup;
+        let (Some(first), Some(last)) = (minutes.iter().min(), minutes.iter().max()) else {
+            return Ok(());
+        };
+        let listed = minutes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let sum_names = sums
+            .split(" AS ")
+            .skip(1)
+            .filter_map(|rest| rest.split(',').next())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let rows = format!(
+            "INSERT INTO {target} (environment, integration, minute, run, {dimensions}, {sum_names}) \
+             SELECT environment, integration, toStartOfMinute({time}) AS minute, {run}, {dimensions}, {sums} FROM {view} \
+             WHERE {time} >= fromUnixTimestamp({first}) AND {time} < fromUnixTimestamp({last}) + INTERVAL 60 SECOND \
+             AND toUnixTimestamp(minute) IN ({listed}) \
+             GROUP BY environment, integration, minute, {dimensions}",
+        );
+        execute(&self.client, &rows, self.timeout()).await?;
+        let notes = minutes
+            .iter()
+            .map(|minute| {
+                format!(
+                    "('{name}', {minute}, {run}, {}.{:03})",
+                    begun_at / 1000,
+                    begun_at % 1000
+                )
+            })
+            .collect::<Vec<_>>()
+            .join(", ");
+        let note = format!("INSERT INTO rollup_runs (rollup, minute, run, begun_at) VALUES {notes}");
+        execute(&self.client, &note, self.timeout()).await
+    }
+
+    /// A number above every run's so far.
+    async fn next_run(&mut self) -> Result<u64> {
+        if self.last_run == 0 {
+            let query = self.client.query_raw("SELECT max(run) FROM rollup_runs");
+            self.last_run = within(self.timeout(), query.fetch_one::<u64>()).await?;
+        }
+        self.last_run = (self.last_run + 1).max(UnixMillis::from(SystemTime::now()).0);
+        Ok(self.last_run)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.config.insert_timeout()
+    }
+
+    fn wait_ms(&self) -> i64 {
+        i64::try_from(self.config.rollup_wait_s.saturating_mul(1000)).unwrap_or(i64::MAX / 4)
+    }
+
+    fn interval_ms(&self) -> i64 {
+        i64::try_from(self.config.rollup_interval_s.saturating_mul(1000)).unwrap_or(i64::MAX / 4)
+    }
+}
