@@ -1,33 +1,88 @@
-//! A compiled definition: everything the engine does with a request is a method here.
+//! A compiled definition: what a provider's file says, as the engine reads it. Everything that is done with a request is a
+//! method here; the work is in the file named after it. Holds no request and no secret.
 
 use std::borrow::Cow;
 
 use tidegate_schemas::Reason;
 
+use crate::body::{BodyRules, ParsedRequest};
+use crate::condition::Condition;
+use crate::each::Each;
 use crate::event::{Identifier, RawEvent};
+use crate::facts::{CfgRule, Facts};
+use crate::handshake::{Handshake, HandshakeRule};
 use crate::key_set::KeySets;
 use crate::mask::Masks;
-use crate::reply::{Answer, Awaiting, HandshakeRefusal, Reply, SecretAt};
+use crate::pick::Scope;
+use crate::reply::{Awaiting, Reply, ReplyRule, SecretAt};
 use crate::request::{Credentials, RawRequest};
+use crate::selector::Selector;
+use crate::signature::{Block, Scheme};
+use crate::template::Value;
+use crate::time::TimeFormat;
 use crate::verdict::{Refusal, Unverified, Verified};
-
-/// A request whose body is parsed once, when it is first asked for.
-#[derive(Debug)]
-pub struct ParsedRequest<'a> {
-    /// As received.
-    pub raw: RawRequest<'a>,
-}
 
 /// One provider's definition, compiled.
 #[derive(Debug)]
 pub struct Definition {
-    name: String,
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) low_confidence: bool,
+    pub(crate) early_check_required: bool,
+    pub(crate) refused_status: u16,
+    pub(crate) secret_at: SecretAt,
+    pub(crate) facts: Facts,
+    pub(crate) cfg: Vec<CfgRule>,
+    pub(crate) body: BodyRules,
+    pub(crate) verify: Vec<Block>,
+    pub(crate) handshakes: Vec<HandshakeRule>,
+    pub(crate) route: Option<Value>,
+    pub(crate) event: EventRules,
+    pub(crate) identify: Vec<IdentifyRule>,
+    pub(crate) objects: Vec<ObjectRule>,
+    pub(crate) redact: Vec<Selector>,
+    pub(crate) replies: Vec<ReplyRule>,
 }
 
-/// A handshake that a request is.
+/// `[event]`.
+#[derive(Debug, Default)]
+pub(crate) struct EventRules {
+    pub methods: Vec<String>,
+    pub each: Each,
+    pub payload: Option<Selector>,
+    pub event_type: Value,
+    pub id: Value,
+    pub time: Option<(Value, TimeFormat)>,
+    pub dedupe_by_hash: bool,
+    pub drop: Option<Condition>,
+}
+
+/// `[[identify]]`.
 #[derive(Debug)]
-pub struct Handshake<'r> {
-    definition: &'r Definition,
+pub(crate) struct IdentifyRule {
+    pub value: Value,
+    pub property: String,
+    pub is_list: bool,
+    pub required: bool,
+}
+
+/// `[[object]]`.
+#[derive(Debug)]
+pub(crate) struct ObjectRule {
+    pub key: Value,
+    pub version: Option<(Value, VersionKind)>,
+    pub content: Option<Selector>,
+    pub ignore: Vec<String>,
+    pub deleted: Option<Condition>,
+}
+
+/// How versions are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VersionKind {
+    Integer,
+    Decimal,
+    Time(TimeFormat),
+    Opaque,
 }
 
 impl Definition {
@@ -37,73 +92,188 @@ impl Definition {
         &self.name
     }
 
-    /// Whether its integrations need a secret (a scheme reads one).
+    /// The provider's name as people write it.
     #[must_use]
-    pub fn needs_secret(&self) -> bool {
-        true
+    pub fn title(&self) -> &str {
+        &self.title
     }
 
-    /// Whether verifying needs a key from elsewhere.
+    /// What is known about the provider's webhooks.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The constants that an integration gives.
+    #[must_use]
+    pub fn cfg(&self) -> &[CfgRule] {
+        &self.cfg
+    }
+
+    /// Whether the scheme is known from weak sources only.
+    #[must_use]
+    pub fn low_confidence(&self) -> bool {
+        self.low_confidence
+    }
+
+    /// Whether its integrations need a secret: with one of its schemes, a request is proved by it.
+    #[must_use]
+    pub fn needs_secret(&self) -> bool {
+        !self
+            .verify
+            .iter()
+            .any(|block| matches!(block.scheme, Scheme::None))
+            && self.verify.iter().any(Block::needs_secret)
+    }
+
+    /// Whether verifying may need a key from elsewhere.
     #[must_use]
     pub fn needs_network(&self) -> bool {
-        false
+        self.verify.iter().any(Block::needs_network)
     }
 
     /// Whether the early check cannot be switched off.
     #[must_use]
     pub fn early_check_required(&self) -> bool {
-        false
+        self.early_check_required
+    }
+
+    /// Whether ingest can check signatures by itself, by default: with neither the network nor a connection's secret.
+    #[must_use]
+    pub fn can_check_early(&self) -> bool {
+        !self.needs_network() && self.secret_at == SecretAt::Integration
     }
 
     /// What a bad signature is answered.
     #[must_use]
     pub fn refused_status(&self) -> u16 {
-        401
+        self.refused_status
     }
 
     /// Where its secrets usually sit. With [`SecretAt::Connection`]: [`Definition::identify`] first, then verify with
     /// that connection's secrets (the integration's when it has none).
     #[must_use]
     pub fn secret_at(&self) -> SecretAt {
-        SecretAt::Integration
+        self.secret_at
     }
 
     /// Whether requests of this method carry events.
     #[must_use]
     pub fn takes_method(&self, method: &str) -> bool {
-        matches!(method, "POST" | "PUT")
+        self.event.methods.iter().any(|takes| takes == method)
     }
 
-    /// The value that spreads an integration over partitions.
+    /// Whether integrations may be spread over partitions.
     #[must_use]
-    pub fn route<'r>(&self, _: &'r ParsedRequest<'_>) -> Option<Cow<'r, str>> {
-        None
+    pub fn has_route(&self) -> bool {
+        self.route.is_some()
+    }
+
+    /// Whether repeats are told by the event's hash, because they are byte-identical and carry no id.
+    #[must_use]
+    pub fn dedupes_by_hash(&self) -> bool {
+        self.event.dedupe_by_hash
+    }
+
+    /// Whether some objects' versions or the events' times can be ranked, so that `stale` can be told.
+    #[must_use]
+    pub fn ranks_versions(&self) -> bool {
+        let ranked = |object: &ObjectRule| {
+            object
+                .version
+                .as_ref()
+                .is_some_and(|(_, kind)| *kind != VersionKind::Opaque)
+        };
+        self.event.time.is_some() || self.objects.iter().any(ranked)
+    }
+
+    /// Whether events carry an object's whole state, so that unchanged content can be told.
+    #[must_use]
+    pub fn carries_content(&self) -> bool {
+        self.objects.iter().any(|object| object.content.is_some())
+    }
+
+    /// Paths in an object's content that change detection leaves out, for the object rule that decided
+    /// ([`crate::Object::rule`]).
+    #[must_use]
+    pub fn ignored_paths(&self, rule: usize) -> &[String] {
+        self.objects.get(rule).map_or(&[], |object| &object.ignore)
+    }
+
+    /// The connection properties by which its events are attributed, in order; a list property ends in `[]`.
+    pub fn properties(&self) -> impl Iterator<Item = String> {
+        self.identify
+            .iter()
+            .map(|rule| format!("{}{}", rule.property, if rule.is_list { "[]" } else { "" }))
     }
 
     /// Makes a request ready to be asked; parses nothing yet.
     #[must_use]
-    pub fn parse<'a>(&self, raw: RawRequest<'a>) -> ParsedRequest<'a> {
-        ParsedRequest { raw }
+    pub fn parse<'a>(&'a self, raw: RawRequest<'a>) -> ParsedRequest<'a> {
+        ParsedRequest::new(raw, self)
     }
 
-    /// The connection candidates of a request that is not verified yet, to find the connection whose secret proves it.
+    /// The value that spreads an integration over partitions.
     #[must_use]
-    pub fn identify<'r>(&'r self, _: &'r ParsedRequest<'_>) -> Vec<Identifier<'r>> {
-        Vec::new()
+    pub fn route<'r>(&'r self, request: &'r ParsedRequest<'_>) -> Option<Cow<'r, str>> {
+        self.route.as_ref()?.pick_str(&Scope::of(request))
+    }
+
+    /// The connection candidates of a request that is not verified yet, to find the connection whose secret proves it:
+    /// those of its first element. After the split every event must belong to the connection that was found.
+    #[must_use]
+    pub fn identify<'r>(&'r self, request: &'r ParsedRequest<'_>) -> Vec<Identifier<'r>> {
+        let element = request
+            .elements()
+            .ok()
+            .and_then(|elements| elements.first().copied());
+        self.identifiers(&Scope {
+            element,
+            ..Scope::of(request)
+        })
+    }
+
+    pub(crate) fn identifiers<'r>(&'r self, scope: &Scope<'r>) -> Vec<Identifier<'r>> {
+        let found = self.identify.iter().filter_map(|rule| {
+            let value = rule.value.pick_str(scope)?;
+            Some(Identifier {
+                property: &rule.property,
+                value,
+            })
+        });
+        found.collect()
     }
 
     /// Refuses a request that lacks an identifier that the definition requires (ingest answers 400).
     ///
     /// # Errors
     /// `identifier_missing`, naming it.
-    pub fn check_identified(&self, _: &ParsedRequest<'_>) -> Result<(), Refusal> {
-        Ok(())
+    pub fn check_identified(&self, request: &ParsedRequest<'_>) -> Result<(), Refusal> {
+        let scope = Scope::of(request);
+        match self
+            .identify
+            .iter()
+            .find(|rule| rule.required && rule.value.pick(&scope).is_none())
+        {
+            None => Ok(()),
+            Some(rule) => {
+                let detail = format!(
+                    "nothing in the request names the connection's `{}`",
+                    rule.property
+                );
+                Err(Refusal::new(Reason::IdentifierMissing, detail))
+            }
+        }
     }
 
     /// The handshake that this request is, if it is one.
     #[must_use]
-    pub fn handshake<'r>(&'r self, _: &'r ParsedRequest<'_>, _: Awaiting) -> Option<Handshake<'r>> {
-        None
+    pub fn handshake<'r>(
+        &'r self,
+        request: &'r ParsedRequest<'_>,
+        awaiting: Awaiting,
+    ) -> Option<Handshake<'r>> {
+        crate::handshake::find(self, request, awaiting)
     }
 
     /// Proves the request genuine.
@@ -112,60 +282,39 @@ impl Definition {
     /// Refused with the reason, or undecided until a key is fetched.
     pub fn verify(
         &self,
-        _: &ParsedRequest<'_>,
-        _: Credentials<'_>,
-        _: &dyn KeySets,
+        request: &ParsedRequest<'_>,
+        credentials: Credentials<'_>,
+        keys: &dyn KeySets,
     ) -> Result<Verified, Unverified> {
-        Err(Refusal::new(Reason::DefinitionMissing, "the engine is being built").into())
+        crate::verify::verify(request, credentials, keys)
     }
 
     /// The events of a verified request.
     ///
     /// # Errors
     /// The request cannot be read as the definition says: `malformed`, with the reason.
-    pub fn split<'r>(&'r self, _: &'r ParsedRequest<'_>, _: &Verified) -> Result<Vec<RawEvent<'r>>, Refusal> {
-        Err(Refusal::new(
-            Reason::DefinitionMissing,
-            "the engine is being built",
-        ))
+    pub fn split<'r>(
+        &'r self,
+        request: &'r ParsedRequest<'_>,
+        verified: &Verified,
+    ) -> Result<Vec<RawEvent<'r>>, Refusal> {
+        crate::split::split(self, request, verified)
     }
 
     /// What must not leave of this request.
     #[must_use]
-    pub fn masks(&self, _: &ParsedRequest<'_>) -> Masks {
-        Masks::default()
+    pub fn masks(&self, request: &ParsedRequest<'_>) -> Masks {
+        Masks::find(self, request)
     }
 
     /// What an accepted request is answered; `None`: the standard reply.
     #[must_use]
-    pub fn reply(&self, _: &ParsedRequest<'_>) -> Option<Reply> {
-        None
-    }
-}
-
-impl Handshake<'_> {
-    /// Whether only a verified request is answered.
-    #[must_use]
-    pub fn needs_verified(&self) -> bool {
-        self.definition.needs_secret()
-    }
-
-    /// What to answer and what else to do. `verified` must be there when [`Handshake::needs_verified`] says so.
-    ///
-    /// # Errors
-    /// Its own condition failed, or it is not verified: what to answer, and why.
-    pub fn answer(
-        &self,
-        _verified: Option<&Verified>,
-        _credentials: Credentials<'_>,
-    ) -> Result<Answer, HandshakeRefusal> {
-        Err(HandshakeRefusal {
-            reply: Reply {
-                status: self.definition.refused_status(),
-                headers: Vec::new(),
-                body: Vec::new(),
-            },
-            refusal: Refusal::new(Reason::DefinitionMissing, "the engine is being built"),
-        })
+    pub fn reply(&self, request: &ParsedRequest<'_>) -> Option<Reply> {
+        let scope = Scope::of(request);
+        let mut counting = self
+            .replies
+            .iter()
+            .filter(|rule| rule.when.as_ref().is_none_or(|when| when.holds(&scope)));
+        counting.next().map(|rule| rule.render(&scope))
     }
 }

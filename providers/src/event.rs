@@ -65,6 +65,8 @@ pub struct Object<'r> {
     pub content: Option<Range<usize>>,
     /// Whether the event says that it is gone.
     pub deleted: bool,
+    /// Which of the definition's `[[object]]` tables decided, for [`crate::Definition::ignored_paths`].
+    pub rule: usize,
 }
 
 /// An object's version.

@@ -12,20 +12,47 @@
 //! Nothing here awaits, reads a clock, an environment variable or (but for a user's folder of definitions) a file.
 //! The language of the definitions is in `GRAMMAR.md`.
 
+mod address;
+mod body;
 mod catalogue;
+mod compile;
+mod condition;
 mod definition;
+pub mod docs;
+mod each;
+mod encoding;
 mod event;
+mod facts;
+mod form;
+mod glob;
+mod handshake;
+mod json;
 mod key_set;
+mod map;
 mod mask;
+mod path;
+pub mod payload;
+mod pick;
 mod reply;
 mod request;
+mod selector;
+mod setting;
 mod signature;
+mod split;
+mod template;
+mod time;
 mod verdict;
+mod verify;
 
-pub use catalogue::{Catalogue, DefinitionError};
-pub use definition::{Definition, Handshake, ParsedRequest};
+pub use body::{EVENTS_PER_REQUEST_MAX, ParsedRequest};
+pub use catalogue::{Catalogue, DefinitionError, check_file, source_of};
+pub use definition::Definition;
 pub use event::{Dropped, Identifier, Object, Payload, Place, RawEvent, Version};
-pub use key_set::{FetchedKey, KeyKind, KeyLookup, KeyMaterial, KeyRequest, KeySets, NoKeySets};
+pub use facts::{CfgRule, Facts};
+pub use handshake::Handshake;
+pub use key_set::{
+    FetchedKey, KeyDocument, KeyError, KeyKind, KeyLookup, KeyMaterial, KeyRequest, KeySets, NoKeySets,
+};
 pub use mask::{Mask, Masks};
 pub use reply::{Answer, Awaiting, Call, HandshakeRefusal, Reply, SecretAt, Store};
 pub use request::{ActiveSecret, Credentials, RawRequest};

@@ -12,6 +12,7 @@ use crate::key_set::KeyRequest;
 pub struct Verified {
     proof: Proof,
     rejected: Vec<(u32, Refusal)>,
+    claims: bool,
 }
 
 impl Verified {
@@ -19,11 +20,21 @@ impl Verified {
         Self {
             proof,
             rejected: Vec::new(),
+            claims: false,
         }
     }
 
-    pub(crate) fn with_rejected(proof: Proof, rejected: Vec<(u32, Refusal)>) -> Self {
-        Self { proof, rejected }
+    pub(crate) fn with_rejected(self, rejected: Vec<(u32, Refusal)>) -> Self {
+        Self { rejected, ..self }
+    }
+
+    pub(crate) fn with_claims(self, claims: bool) -> Self {
+        Self { claims, ..self }
+    }
+
+    /// Whether a JWT proved it, so that its claims may be picked.
+    pub(crate) fn has_claims(&self) -> bool {
+        self.claims
     }
 
     /// How far the request was proved.

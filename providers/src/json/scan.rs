@@ -1,0 +1,232 @@
+//! The scanner: walks JSON byte by byte where it must and eight bytes at a time inside strings. Checks all of RFC 8259
+//! but the text encoding, which the document checks first. In: bytes. Out: places; an error says where it broke.
+
+use super::{DEPTH_MAX, JsonError, Span, span};
+
+/// A place in bytes that are being read as JSON.
+pub(super) struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The high bit of the lowest byte that is a quote, a backslash or a control character is set; bits above it may lie.
+fn special(word: u64) -> u64 {
+    let is = |byte: u8| {
+        let zero = word ^ (ONES * u64::from(byte));
+        zero.wrapping_sub(ONES) & !zero
+    };
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (is(b'"') | is(b'\\') | control) & HIGHS
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    pub fn jump(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    pub fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn broken<T>(&self) -> Result<T, JsonError> {
+        Err(JsonError::Syntax(self.at))
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.peek() != Some(byte) {
+            return self.broken();
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes one value, nested `depth` deep.
+    pub fn skip_value(&mut self, depth: u32) -> Result<(), JsonError> {
+        if depth > DEPTH_MAX {
+            return Err(JsonError::Depth(self.at));
+        }
+        match self.peek() {
+            Some(b'"') => {
+                self.at += 1;
+                self.skip_string().map(|_| ())
+            }
+            Some(b'{') => self.members(depth, |_, _, _| {}),
+            Some(b'[') => self.each(depth, |_| true),
+            Some(b'-' | b'0'..=b'9') => self.skip_number(),
+            Some(b't') => self.skip_word(b"true"),
+            Some(b'f') => self.skip_word(b"false"),
+            Some(b'n') => self.skip_word(b"null"),
+            _ => self.broken(),
+        }
+    }
+
+    /// Passes an object, naming each member: its key's place (inside the quotes), whether that is escaped, its value's.
+    pub fn object(&mut self, member: impl FnMut(Span, bool, Span)) -> Result<(), JsonError> {
+        self.members(0, member)
+    }
+
+    /// Passes an array, naming each element until the visitor has enough.
+    pub fn array(&mut self, element: impl FnMut(Span) -> bool) -> Result<(), JsonError> {
+        self.each(0, element)
+    }
+
+    fn members(&mut self, depth: u32, mut member: impl FnMut(Span, bool, Span)) -> Result<(), JsonError> {
+        self.expect(b'{')?;
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.expect(b'"')?;
+            let key_start = self.at;
+            let escaped = self.skip_string()?;
+            let key = span(key_start, self.at - 1);
+            self.skip_space();
+            self.expect(b':')?;
+            self.skip_space();
+            let start = self.at;
+            self.skip_value(depth + 1)?;
+            member(key, escaped, span(start, self.at));
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return self.broken(),
+            }
+            self.skip_space();
+        }
+    }
+
+    fn each(&mut self, depth: u32, mut element: impl FnMut(Span) -> bool) -> Result<(), JsonError> {
+        self.expect(b'[')?;
+        self.skip_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let start = self.at;
+            self.skip_value(depth + 1)?;
+            if !element(span(start, self.at)) {
+                return Ok(());
+            }
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return self.broken(),
+            }
+            self.skip_space();
+        }
+    }
+
+    /// Passes a string whose opening quote is passed; says whether it holds escapes.
+    fn skip_string(&mut self) -> Result<bool, JsonError> {
+        let mut escaped = false;
+        loop {
+            while let Some(Ok(chunk)) = self.bytes.get(self.at..self.at + 8).map(<[u8; 8]>::try_from) {
+                let found = special(u64::from_le_bytes(chunk));
+                if found != 0 {
+                    self.at += (found.trailing_zeros() / 8) as usize;
+                    break;
+                }
+                self.at += 8;
+            }
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.skip_escape()?;
+                }
+                Some(0x20..) => self.at += 1,
+                _ => return self.broken(),
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                let digits = self.bytes.get(self.at + 1..self.at + 5).unwrap_or_default();
+                if digits.len() != 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return self.broken();
+                }
+                self.at += 5;
+            }
+            _ => return self.broken(),
+        }
+        Ok(())
+    }
+
+    fn skip_word(&mut self, word: &[u8]) -> Result<(), JsonError> {
+        if !self
+            .bytes
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(word))
+        {
+            return self.broken();
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn skip_number(&mut self) -> Result<(), JsonError> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.skip_digits()?,
+            _ => return self.broken(),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.skip_digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { self.broken() } else { Ok(()) }
+    }
+}

@@ -1,0 +1,161 @@
+//! The signatures that a request presents: from one or several places, behind a prefix, alone or in a list of named or
+//! placed parts, in one set or several. In: a scope. Out: decoded candidates, each with the parts beside it.
+
+use std::borrow::Cow;
+
+use tidegate_schemas::Reason;
+
+use crate::encoding::Encoding;
+use crate::map::Text;
+use crate::pick::{Parts, Scope};
+use crate::selector::Selector;
+use crate::setting::{Setting, word};
+use crate::template::Template;
+use crate::verdict::Refusal;
+
+/// Where signatures are and how they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Presented {
+    pub at: Vec<Selector>,
+    pub prefix: Option<Template>,
+    pub list: Option<List>,
+    pub encoding: Setting<Encoding>,
+}
+
+/// How a signature's text is a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List {
+    pub sets: Option<String>,
+    pub separator: String,
+    pub assign: String,
+    pub which: Which,
+}
+
+/// Which entries of a list are signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Which {
+    Named(Template),
+    Every,
+    From(usize),
+}
+
+/// One set of parts with the signatures among them.
+pub(crate) struct Set<'r> {
+    pub parts: Parts<'r>,
+    pub candidates: Vec<Candidate<'r>>,
+}
+
+/// One signature, decoded.
+pub(crate) struct Candidate<'r> {
+    pub entry: Option<&'r str>,
+    pub bytes: Vec<u8>,
+}
+
+impl Presented {
+    /// Every text in which signatures are presented.
+    pub fn texts<'r>(&'r self, scope: &Scope<'r>) -> Result<Vec<Text<'r>>, Refusal> {
+        let texts: Vec<_> = self
+            .at
+            .iter()
+            .flat_map(|selector| selector.pick_all(scope))
+            .collect();
+        if texts.is_empty() {
+            let place = self.at.first().map_or("", |selector| selector.text.as_str());
+            return Err(Refusal::new(
+                Reason::SignatureMissing,
+                format!("no signature in `{place}`"),
+            ));
+        }
+        Ok(texts)
+    }
+
+    /// The sets in these texts that hold at least one readable signature.
+    pub fn sets<'t>(&self, texts: &'t [Text<'_>], scope: &Scope<'_>) -> Result<Vec<Set<'t>>, Refusal> {
+        let encoding = self.encoding.of(scope.request, word)?;
+        let prefix = self
+            .prefix
+            .as_ref()
+            .and_then(|prefix| prefix.render_str(scope))
+            .unwrap_or(Cow::Borrowed(""));
+        let mut sets = Vec::with_capacity(1);
+        for text in texts {
+            let text = std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| text.strip_prefix(prefix.as_ref()));
+            let Some(text) = text else { continue };
+            match &self.list {
+                None => sets.extend(Candidate::decoded(None, text, encoding).map(Set::alone)),
+                Some(list) => list.sets(text, (scope, encoding), &mut sets),
+            }
+        }
+        if sets.is_empty() {
+            let place = self.at.first().map_or("", |selector| selector.text.as_str());
+            let detail =
+                format!("`{place}` holds no signature with the definition's prefix, parts and encoding");
+            return Err(Refusal::new(Reason::SignatureMalformed, detail));
+        }
+        Ok(sets)
+    }
+}
+
+impl<'t> Candidate<'t> {
+    fn decoded(entry: Option<&'t str>, text: &str, encoding: Encoding) -> Option<Self> {
+        let bytes = encoding
+            .decode(text.as_bytes())
+            .filter(|bytes| !bytes.is_empty())?;
+        Some(Self { entry, bytes })
+    }
+}
+
+impl<'t> Set<'t> {
+    fn alone(candidate: Candidate<'t>) -> Self {
+        Self {
+            parts: Parts::default(),
+            candidates: vec![candidate],
+        }
+    }
+}
+
+impl List {
+    fn sets<'t>(&self, text: &'t str, (scope, encoding): (&Scope<'_>, Encoding), out: &mut Vec<Set<'t>>) {
+        let whole = match &self.sets {
+            Some(mark) => text.split(mark.as_str()).collect(),
+            None => vec![text],
+        };
+        let name = match &self.which {
+            Which::Named(template) => template.render_str(scope),
+            Which::Every | Which::From(_) => None,
+        };
+        for text in whole {
+            let entries = text
+                .split(self.separator.as_str())
+                .map(str::trim)
+                .filter(|entry| !entry.is_empty());
+            let entries = entries.map(
+                |entry| match (&self.which, entry.split_once(self.assign.as_str())) {
+                    (Which::From(_), _) | (_, None) => (None, entry),
+                    (_, Some((name, value))) => (Some(name.trim()), value.trim()),
+                },
+            );
+            let parts = Parts {
+                entries: entries.collect(),
+            };
+            let candidates =
+                parts
+                    .entries
+                    .iter()
+                    .enumerate()
+                    .filter(|(place, (have, _))| match &self.which {
+                        Which::Named(_) => have.is_some() && *have == name.as_deref(),
+                        Which::Every => true,
+                        Which::From(first) => place >= first,
+                    });
+            let candidates =
+                candidates.filter_map(|(_, (name, value))| Candidate::decoded(*name, value, encoding));
+            let candidates: Vec<_> = candidates.collect();
+            if !candidates.is_empty() {
+                out.push(Set { parts, candidates });
+            }
+        }
+    }
+}
