@@ -52,7 +52,8 @@ pub(crate) struct EventRules {
     pub payload: Option<Selector>,
     pub event_type: Value,
     pub id: Value,
-    pub time: Option<(Value, TimeFormat)>,
+    /// With the formats it may be written in: the first that can read it.
+    pub time: Option<(Value, Vec<TimeFormat>)>,
     pub dedupe_by_hash: bool,
     pub drop: Option<Condition>,
 }
@@ -148,6 +149,12 @@ impl Definition {
     #[must_use]
     pub fn refused_status(&self) -> u16 {
         self.refused_status
+    }
+
+    /// How far a signed time may be from the time of receipt, in seconds, for each scheme in order; none: any age, or as
+    /// the integration's constants say.
+    pub fn tolerances(&self) -> impl Iterator<Item = Option<u64>> {
+        self.verify.iter().map(Block::tolerance_seconds)
     }
 
     /// Where its secrets usually sit. With [`SecretAt::Connection`]: [`Definition::identify`] first, then verify with

@@ -207,7 +207,7 @@ mod tests {
         let form = Form::multipart(body, "multipart/form-data; boundary=\"x\"");
         assert_eq!(
             form.as_ref().and_then(|form| form.place(body, "json")),
-            Some(55..64)
+            Some(52..61)
         );
         check(form, body, &[("json", "{\"a\":\r\n1}"), ("empty", "")]);
         assert!(Form::multipart(body, "multipart/form-data").is_none());

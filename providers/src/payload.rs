@@ -1,6 +1,9 @@
 //! How an event's bytes become its JSON payload. In: the kind, the bytes, the request's headers. Out: JSON, and whether it
 //! is base64 (then the wrapper says `payloadEncoding`). Masks nothing: what it is given is masked already.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use tidegate_schemas::{Headers, PayloadKind};
 
 use crate::encoding::Encoding;
@@ -50,23 +53,29 @@ fn form_object(bytes: &[u8], headers: &Headers) -> Vec<u8> {
     }
 }
 
-type Field<'a> = (std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>);
+type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
 
+/// An object of the fields in their order; the values of a repeated name stand together as a list.
 fn object<'a>(fields: impl Iterator<Item = Field<'a>>) -> Vec<u8> {
-    let mut object = serde_json::Map::new();
+    let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
+    let mut members: Vec<(Cow<'a, str>, Vec<Cow<'a, str>>)> = Vec::new();
     for (name, value) in fields {
-        let value = serde_json::Value::from(value);
-        match object.entry(name) {
-            serde_json::map::Entry::Vacant(place) => {
-                place.insert(value);
+        match places.get(&name).and_then(|place| members.get_mut(*place)) {
+            Some((_, values)) => values.push(value),
+            None => {
+                places.insert(name.clone(), members.len());
+                members.push((name, vec![value]));
             }
-            serde_json::map::Entry::Occupied(mut place) => match place.get_mut() {
-                serde_json::Value::Array(list) => list.push(value),
-                first => *first = serde_json::Value::Array(vec![first.take(), value]),
-            },
         }
     }
-    serde_json::Value::Object(object).to_string().into_bytes()
+    let members = members.iter().map(|(name, values)| {
+        let value = match values.as_slice() {
+            [one] => serde_json::json!(one),
+            several => serde_json::json!(several),
+        };
+        format!("{}:{value}", serde_json::json!(name))
+    });
+    format!("{{{}}}", members.collect::<Vec<_>>().join(",")).into_bytes()
 }
 
 #[cfg(test)]
@@ -85,8 +94,8 @@ mod tests {
         check(
             PayloadKind::Form,
             "",
-            b"a=1&b=x+y&a=2",
-            r#"{"a":["1","2"],"b":"x y"}"#,
+            b"b=1&a=x+y&b=2",
+            r#"{"b":["1","2"],"a":"x y"}"#,
         );
         let parts = b"--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x--";
         check(

@@ -106,10 +106,10 @@ impl<'r> Splitting<'r> {
                 .pick_str(&scope)
                 .unwrap_or(Cow::Borrowed(&definition.name)),
             delivery_id: rules.id.pick_str(&scope),
-            time: rules
-                .time
-                .as_ref()
-                .and_then(|(value, format)| format.read(&value.pick(&scope)?)),
+            time: rules.time.as_ref().and_then(|(value, formats)| {
+                let text = value.pick(&scope)?;
+                formats.iter().find_map(|format| format.read(&text))
+            }),
             object: self.object(span, &scope),
             identifiers: definition.identifiers(&scope),
             dropped: dropped.then(|| filtered(Reason::DropCondition, "the definition's `drop` holds")),

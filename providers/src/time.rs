@@ -111,9 +111,12 @@ impl Iso<'_> {
         Some(((hours * 60 + minutes) * 60 + seconds) * 1000 + thousandth)
     }
 
-    /// `Z`, `±hh`, `±hhmm` or `±hh:mm`, as milliseconds east of UTC; nothing is UTC.
+    /// `Z`, `UTC`, `±hh`, `±hhmm` or `±hh:mm`, as milliseconds east of UTC; nothing is UTC.
     fn zone(&mut self) -> Option<i64> {
         self.pass(b' ');
+        if self.0 == b"UTC" || self.0 == b"GMT" {
+            self.0 = &[];
+        }
         if self.0.is_empty() || self.pass(b'Z') || self.pass(b'z') {
             return Some(0);
         }
@@ -219,6 +222,7 @@ mod tests {
             "20231115T120000Z",
             "2023-11-15T12:00Z",
             "2023-11-15 12:00:00 +0000",
+            "2023-11-15 12:00:00 UTC",
         ] {
             check(TimeFormat::Iso, text, Some(noon));
         }

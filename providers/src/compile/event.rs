@@ -18,11 +18,16 @@ pub(super) fn rules(keys: &Keys<'_>, terms: Terms<'_>) -> Read<EventRules> {
         });
     };
     let methods: Vec<String> = keys.texts("methods")?.into_iter().map(str::to_owned).collect();
-    let time = match (keys.value("time", terms)?, keys.word("time_format")?) {
-        (None, None) => None,
-        (Some(value), Some(format)) => Some((value, format)),
-        (Some(_), None) => return keys.problem("time_format", "a time needs its format: s, ms or iso"),
-        (None, Some(_)) => return keys.problem("time", "there is a time_format, and no time"),
+    let formats = keys
+        .texts("time_format")?
+        .into_iter()
+        .map(|text| keys.word_of("time_format", text));
+    let formats = formats.collect::<Read<Vec<TimeFormat>>>()?;
+    let time = match (keys.value("time", terms)?, formats.is_empty()) {
+        (None, true) => None,
+        (Some(value), false) => Some((value, formats)),
+        (Some(_), true) => return keys.problem("time_format", "a time needs its format: s, ms or iso"),
+        (None, false) => return keys.problem("time", "there is a time_format, and no time"),
     };
     let rules = EventRules {
         methods: if methods.is_empty() { usual() } else { methods },

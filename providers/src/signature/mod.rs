@@ -140,6 +140,22 @@ impl Block {
         }
     }
 
+    /// How old a signed time may be.
+    pub fn tolerance_seconds(&self) -> Option<u64> {
+        let timestamp = match &self.scheme {
+            Scheme::Hmac(scheme) => scheme.timestamp.as_ref(),
+            Scheme::Digest(scheme) => scheme.timestamp.as_ref(),
+            Scheme::PublicKey(scheme) => scheme.timestamp.as_ref(),
+            Scheme::StandardWebhooks(scheme) => Some(&scheme.age),
+            Scheme::Jwt(scheme) => return Some(scheme.leeway_millis / 1000),
+            Scheme::None | Scheme::Token(_) | Scheme::Basic => None,
+        };
+        match timestamp?.tolerance.as_ref()? {
+            crate::setting::Setting::Fixed(seconds) => Some(*seconds),
+            crate::setting::Setting::Cfg { default, .. } => Some(*default),
+        }
+    }
+
     /// The JWT this block reads.
     pub fn jwt_token<'r>(&'r self, scope: &Scope<'r>) -> Option<Text<'r>> {
         match &self.scheme {

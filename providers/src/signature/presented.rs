@@ -77,25 +77,44 @@ impl Presented {
             .as_ref()
             .and_then(|prefix| prefix.render_str(scope))
             .unwrap_or(Cow::Borrowed(""));
-        let mut sets = Vec::with_capacity(1);
+        let mut found = Found {
+            sets: Vec::with_capacity(1),
+            unreadable: false,
+        };
         for text in texts {
             let text = std::str::from_utf8(text)
                 .ok()
                 .and_then(|text| text.strip_prefix(prefix.as_ref()));
-            let Some(text) = text else { continue };
-            match &self.list {
-                None => sets.extend(Candidate::decoded(None, text, encoding).map(Set::alone)),
-                Some(list) => list.sets(text, (scope, encoding), &mut sets),
+            match (text, &self.list) {
+                (None, _) => found.unreadable = true,
+                (Some(text), None) => match Candidate::decoded(None, text, encoding) {
+                    Some(candidate) => found.sets.push(Set::alone(candidate)),
+                    None => found.unreadable = true,
+                },
+                (Some(text), Some(list)) => list.sets(text, (scope, encoding), &mut found),
             }
         }
-        if sets.is_empty() {
-            let place = self.at.first().map_or("", |selector| selector.text.as_str());
-            let detail =
-                format!("`{place}` holds no signature with the definition's prefix, parts and encoding");
-            return Err(Refusal::new(Reason::SignatureMalformed, detail));
+        if !found.sets.is_empty() {
+            return Ok(found.sets);
         }
-        Ok(sets)
+        let place = self.at.first().map_or("", |selector| selector.text.as_str());
+        Err(if found.unreadable {
+            let detail = format!("`{place}` holds no signature in the definition's prefix and encoding");
+            Refusal::new(Reason::SignatureMalformed, detail)
+        } else {
+            Refusal::new(
+                Reason::SignatureMissing,
+                format!("the list in `{place}` holds no signature of that name"),
+            )
+        })
     }
+}
+
+/// What was found in the texts.
+struct Found<'t> {
+    sets: Vec<Set<'t>>,
+    /// Something stands where a signature should, and cannot be read.
+    unreadable: bool,
 }
 
 impl<'t> Candidate<'t> {
@@ -117,7 +136,7 @@ impl<'t> Set<'t> {
 }
 
 impl List {
-    fn sets<'t>(&self, text: &'t str, (scope, encoding): (&Scope<'_>, Encoding), out: &mut Vec<Set<'t>>) {
+    fn sets<'t>(&self, text: &'t str, (scope, encoding): (&Scope<'_>, Encoding), out: &mut Found<'t>) {
         let whole = match &self.sets {
             Some(mark) => text.split(mark.as_str()).collect(),
             None => vec![text],
@@ -140,7 +159,7 @@ impl List {
             let parts = Parts {
                 entries: entries.collect(),
             };
-            let candidates =
+            let signatures =
                 parts
                     .entries
                     .iter()
@@ -150,11 +169,12 @@ impl List {
                         Which::Every => true,
                         Which::From(first) => place >= first,
                     });
-            let candidates =
-                candidates.filter_map(|(_, (name, value))| Candidate::decoded(*name, value, encoding));
-            let candidates: Vec<_> = candidates.collect();
+            let decoded = signatures.map(|(_, (name, value))| Candidate::decoded(*name, value, encoding));
+            let decoded: Vec<_> = decoded.collect();
+            out.unreadable |= !decoded.is_empty();
+            let candidates: Vec<_> = decoded.into_iter().flatten().collect();
             if !candidates.is_empty() {
-                out.push(Set { parts, candidates });
+                out.sets.push(Set { parts, candidates });
             }
         }
     }
