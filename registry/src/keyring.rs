@@ -117,19 +117,23 @@ impl Keyring {
         Ok(())
     }
 
+    /// Whether a secret of `entity` is not sealed under the current key.
+    pub(crate) fn is_outdated(&self, entity: &mut Entity) -> bool {
+        let current = format!("{}.", self.current_id());
+        let mut secrets = entity.secrets_mut().into_iter();
+        secrets.any(|(_, secret)| !secret.sealed.starts_with(&current))
+    }
+
     /// Takes the seal off every secret of `entity` whose key is not the current one, or whose purpose has changed,
-    /// so that the next [`Keyring::seal`] seals it anew. Says whether there was one.
-    pub(crate) fn unseal_outdated(&self, entity: &mut Entity) -> bool {
+    /// so that the next [`Keyring::seal`] seals it anew.
+    pub(crate) fn unseal_outdated(&self, entity: &mut Entity) {
         let of = entity.reference();
-        let mut outdated = false;
         for (purpose, secret) in entity.secrets_mut() {
             let current = secret.sealed.starts_with(&format!("{}.", self.current_id()));
             if !current || self.open_text(&of, &purpose, &secret.sealed).is_err() {
                 secret.sealed.clear();
-                outdated = true;
             }
         }
-        outdated
     }
 
     fn current(&self) -> &Key {
@@ -274,10 +278,12 @@ mod tests {
             PLAINTEXT
         );
         let mut entity = Entity::Integration(old);
-        assert!(rotated.unseal_outdated(&mut entity));
+        assert!(rotated.is_outdated(&mut entity));
+        rotated.open(&mut entity).expect("the old key is still there");
+        rotated.unseal_outdated(&mut entity);
         rotated.seal(&mut entity);
         assert!(
-            !rotated.unseal_outdated(&mut entity),
+            !rotated.is_outdated(&mut entity),
             "sealed under the current key now"
         );
         let Entity::Integration(new) = entity else {

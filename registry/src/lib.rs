@@ -8,16 +8,30 @@
 //! Knows no provider's definition and no HTTP: what a provider demands is handed in as plain facts.
 
 mod change;
+mod config;
 mod entity;
+mod follower;
+mod key_file;
 mod keyring;
+pub mod manifest;
+mod metrics;
+mod question;
 mod registry;
 mod tables;
+mod writer;
 
 pub use change::{Change, DecodeError};
+pub use config::Config;
 pub use entity::{
     ApiKey, ApiKeyId, Connection, ConnectionDetails, Endpoint, EndpointState, Entity, EntityRef, Environment,
     Integration, IntegrationFlags, Layout, Mode, RateLimit, StaticHeader, StoredSecret, active_at,
 };
+pub use follower::Follower;
+pub use key_file::{KeyFile, KeyFileError};
 pub use keyring::{KEY_BYTES, Keyring, SealError};
 pub use registry::{NotReadToEnd, Registry};
 pub use tables::{ApplyError, ConnectionBytes, ConnectionRef, ReadError, Tables};
+pub use writer::{OpenError, Write, WriteError, Writer, Written};
+
+/// The registry has one partition.
+const PARTITION: u32 = 0;

@@ -5,28 +5,48 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use tidegate_schemas::Secret;
+use tidegate_broker::Broker;
+use tidegate_schemas::{Secret, Topic};
+use tokio::sync::watch;
 
+use crate::PARTITION;
 use crate::change::Change;
 use crate::entity::Entity;
 use crate::keyring::{KEY_BYTES, Keyring, SealError};
+use crate::metrics;
+use crate::question::Question;
 use crate::tables::Tables;
 
 /// The registry as a process holds it in memory; a cheap handle.
 #[derive(Clone)]
 pub struct Registry {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
-    tables: RwLock<Tables>,
+pub(crate) struct Shared {
+    pub(crate) tables: RwLock<Tables>,
+    pub(crate) applied: watch::Sender<Applied>,
+    source: Option<Broker>,
+    question: Question,
+    end_wait: Duration,
 }
 
-/// The registry's end was not read in time: what is in memory may be old.
+/// How far the journal is applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// The next offset to apply.
+    pub(crate) next: u64,
+    /// Where the writer can be reached, if it said so.
+    pub(crate) writer_address: Option<String>,
+    /// Nothing more will be applied.
+    pub(crate) stopped: bool,
+}
+
+/// The registry's end was not read in time, or nobody reads it any more: what is in memory may be old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the registry's end was not read within {waited:?}: what is known may be old")]
 pub struct NotReadToEnd {
-    /// How long was waited.
+    /// How long was waited at most.
     pub waited: Duration,
 }
 
@@ -43,10 +63,20 @@ impl Registry {
             keyring.seal(&mut entity);
             tables.apply(Change::put(entity))?;
         }
-        let tables = RwLock::new(tables);
-        Ok(Self {
-            shared: Arc::new(Shared { tables }),
-        })
+        Ok(Self::over(tables, None, Duration::ZERO))
+    }
+
+    pub(crate) fn over(tables: Tables, source: Option<Broker>, end_wait: Duration) -> Self {
+        let shared = Shared {
+            tables: RwLock::new(tables),
+            applied: watch::Sender::new(Applied::default()),
+            source,
+            question: Question::default(),
+            end_wait,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// The tables as they are now. Writers wait for the guard: never hold it across an await.
@@ -59,9 +89,48 @@ impl Registry {
     /// shares one question to the broker.
     ///
     /// # Errors
-    /// [`NotReadToEnd`] after a second.
-    #[expect(clippy::unused_async, reason = "a registry that follows a journal waits here")]
+    /// [`NotReadToEnd`] after the configured wait (a second), or when the follower has stopped.
     pub async fn read_to_end(&self) -> Result<(), NotReadToEnd> {
-        Ok(())
+        let waited = self.shared.end_wait;
+        match tokio::time::timeout(waited, self.ready()).await {
+            Ok(read) => read,
+            Err(_) => {
+                metrics::end_not_read();
+                Err(NotReadToEnd { waited })
+            }
+        }
+    }
+
+    /// As [`Registry::read_to_end`], however long it takes: a role is not ready before this has returned once.
+    ///
+    /// # Errors
+    /// [`NotReadToEnd`] when the follower has stopped.
+    pub async fn ready(&self) -> Result<(), NotReadToEnd> {
+        let Some(broker) = &self.shared.source else {
+            return Ok(());
+        };
+        let end = async || broker.offsets(Topic::Registry, PARTITION).end;
+        let end = self.shared.question.ask(end).await;
+        self.applied_up_to(end).await
+    }
+
+    /// Where the API process that writes the registry can be reached, if it said so.
+    #[must_use]
+    pub fn writer_address(&self) -> Option<String> {
+        self.shared.applied.borrow().writer_address.clone()
+    }
+
+    /// Waits until everything below `end` is applied.
+    pub(crate) async fn applied_up_to(&self, end: u64) -> Result<(), NotReadToEnd> {
+        let mut applied = self.shared.applied.subscribe();
+        let reached = applied
+            .wait_for(|applied| applied.next >= end || applied.stopped)
+            .await;
+        match reached {
+            Ok(applied) if applied.next >= end => Ok(()),
+            _ => Err(NotReadToEnd {
+                waited: self.shared.end_wait,
+            }),
+        }
     }
 }

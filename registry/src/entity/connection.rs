@@ -70,6 +70,20 @@ impl Connection {
         }
     }
 
+    /// Leaves out what no event can be matched by: empty values, repeated ones, properties without any.
+    pub(crate) fn normalise(&mut self) {
+        for values in self.properties.values_mut() {
+            let mut kept: Vec<String> = Vec::with_capacity(values.len());
+            for value in values.drain(..) {
+                if !value.is_empty() && !kept.contains(&value) {
+                    kept.push(value);
+                }
+            }
+            *values = kept;
+        }
+        self.properties.retain(|_, values| !values.is_empty());
+    }
+
     /// The same with `value` among the values of `property`.
     #[must_use]
     pub fn with_property(mut self, property: &str, value: &str) -> Self {

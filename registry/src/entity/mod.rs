@@ -119,6 +119,18 @@ impl Entity {
         }
     }
 
+    /// When it was first written.
+    pub(crate) fn created_at(&self) -> Option<UnixMillis> {
+        match self {
+            Entity::Layout(_) => None,
+            Entity::Environment(entity) => Some(entity.created_at),
+            Entity::Integration(entity) => Some(entity.created_at),
+            Entity::Connection(entity) => Some(entity.created_at),
+            Entity::Endpoint(entity) => Some(entity.created_at),
+            Entity::ApiKey(entity) => Some(entity.created_at),
+        }
+    }
+
     /// Stamps what the writer alone decides: the next version and the times.
     pub(crate) fn stamp(&mut self, version: u64, created_at: Option<UnixMillis>, now: UnixMillis) {
         let (version_field, created, updated) = match self {

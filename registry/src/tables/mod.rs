@@ -114,6 +114,12 @@ impl Tables {
             .filter_map(|tenant| tenant.environment.as_ref())
     }
 
+    /// An environment by its name.
+    #[must_use]
+    pub fn environment_by_name(&self, name: &str) -> Option<&Arc<Environment>> {
+        self.environments().find(|environment| environment.name == name)
+    }
+
     /// The integration that `key` names in an environment.
     #[must_use]
     pub fn integration(&self, environment: &EnvironmentId, key: &str) -> Option<&Arc<Integration>> {
@@ -149,6 +155,14 @@ impl Tables {
         self.environments
             .get(environment)
             .map_or(&[], |tenant| &tenant.endpoints)
+    }
+
+    /// The endpoint that `name` names in an environment.
+    #[must_use]
+    pub fn endpoint_by_name(&self, environment: &EnvironmentId, name: &str) -> Option<&Arc<Endpoint>> {
+        self.endpoints_of(environment)
+            .iter()
+            .find(|endpoint| endpoint.name == name)
     }
 
     /// An API key by its id.
@@ -195,6 +209,28 @@ impl Tables {
         slots
             .map(|slot| ConnectionRef { tables: self, slot })
             .filter(move |connection| connection.integration() == integration)
+    }
+
+    /// Any entity whole, its secrets open.
+    ///
+    /// # Errors
+    /// [`ReadError`] for a connection, as [`ConnectionRef::to_connection`].
+    pub fn entity(&self, reference: &EntityRef) -> Result<Option<Entity>, ReadError> {
+        Ok(match reference {
+            EntityRef::Layout => self.layout.map(Entity::Layout),
+            EntityRef::Environment(id) => self
+                .environment(id)
+                .map(|it| Entity::Environment(it.as_ref().clone())),
+            EntityRef::Integration(id) => self
+                .integration_by_id(id)
+                .map(|it| Entity::Integration(it.as_ref().clone())),
+            EntityRef::Connection(integration, id) => match self.connection(integration, id) {
+                Some(connection) => Some(Entity::Connection(connection.to_connection()?)),
+                None => None,
+            },
+            EntityRef::Endpoint(id) => self.endpoint(id).map(|it| Entity::Endpoint(it.as_ref().clone())),
+            EntityRef::ApiKey(id) => self.api_key(id).map(|it| Entity::ApiKey(it.as_ref().clone())),
+        })
     }
 
     /// How many connections there are.

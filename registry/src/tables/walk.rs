@@ -17,6 +17,7 @@ use crate::entity::{ApiKeyId, Entity};
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Cursor {
     Start,
+    Layout,
     Environment(EnvironmentId),
     Integration(IntegrationId),
     Endpoint(EndpointId),
@@ -28,7 +29,7 @@ impl Tables {
     /// Every entity behind `cursor`, each with the cursor that goes on behind it.
     pub(crate) fn walk(&self, cursor: Cursor) -> impl Iterator<Item = (Cursor, Entity)> {
         let layout = self.layout.filter(|_| cursor == Cursor::Start);
-        let layout = layout.map(|layout| (Cursor::Start, Entity::Layout(layout)));
+        let layout = layout.map(|layout| (Cursor::Layout, Entity::Layout(layout)));
         let small = layout
             .into_iter()
             .chain(self.walk_environments(cursor))
@@ -40,7 +41,7 @@ impl Tables {
 
     fn walk_environments(&self, cursor: Cursor) -> impl Iterator<Item = (Cursor, Entity)> {
         let from = match cursor {
-            Cursor::Start => Some(Unbounded),
+            Cursor::Start | Cursor::Layout => Some(Unbounded),
             Cursor::Environment(id) => Some(Excluded(id)),
             _ => None,
         };
@@ -56,7 +57,7 @@ impl Tables {
 
     fn walk_integrations(&self, cursor: Cursor) -> impl Iterator<Item = (Cursor, Entity)> {
         let from = match cursor {
-            Cursor::Start | Cursor::Environment(_) => Some(Unbounded),
+            Cursor::Start | Cursor::Layout | Cursor::Environment(_) => Some(Unbounded),
             Cursor::Integration(id) => Some(Excluded(id)),
             _ => None,
         };
@@ -71,7 +72,9 @@ impl Tables {
 
     fn walk_endpoints(&self, cursor: Cursor) -> impl Iterator<Item = (Cursor, Entity)> {
         let from = match cursor {
-            Cursor::Start | Cursor::Environment(_) | Cursor::Integration(_) => Some(Unbounded),
+            Cursor::Start | Cursor::Layout | Cursor::Environment(_) | Cursor::Integration(_) => {
+                Some(Unbounded)
+            }
             Cursor::Endpoint(id) => Some(Excluded(id)),
             _ => None,
         };

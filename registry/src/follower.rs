@@ -1,0 +1,110 @@
+//! Reading the journal into memory, for as long as the process lives.
+//! In: the topic `registry`. Out: tables that are never behind for long, and word of how far they are. Writes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_broker::journal::{ChangeError, Changes, JournalError, Replay, Tables as Journalled};
+use tidegate_broker::{Broker, Error, Reader};
+use tidegate_schemas::Topic;
+
+use crate::PARTITION;
+use crate::change::Change;
+use crate::config::Config;
+use crate::keyring::Keyring;
+use crate::metrics;
+use crate::registry::{Registry, Shared};
+use crate::tables::{Cursor, Tables};
+
+/// Messages and bytes read at a time.
+const READ_MAX: (usize, usize) = (256, 8 * 1024 * 1024);
+
+/// Reads the registry's journal into a [`Registry`] while [`Follower::run`] is polled.
+pub struct Follower {
+    shared: Arc<Shared>,
+    reader: Reader,
+    replay: Replay,
+}
+
+impl Follower {
+    /// A registry that is read from its journal. It is empty until the follower runs: wait for [`Registry::ready`].
+    /// Without details (metadata, tags and secrets of connections) it is smaller.
+    #[must_use]
+    pub fn open(
+        broker: &Broker,
+        keyring: Arc<Keyring>,
+        (config, keeps_details): (&Config, bool),
+    ) -> (Registry, Self) {
+        let tables = Tables::new(keyring, keeps_details);
+        Self::over(broker, tables, (config, 0))
+    }
+
+    /// A registry that holds `tables` already and goes on from offset `from`.
+    pub(crate) fn over(broker: &Broker, tables: Tables, (config, from): (&Config, u64)) -> (Registry, Self) {
+        let end_wait = Duration::from_millis(config.end_wait_ms);
+        let registry = Registry::over(tables, Some(broker.clone()), end_wait);
+        let follower = Self {
+            shared: registry.shared.clone(),
+            reader: broker.reader(Topic::Registry, PARTITION, from),
+            replay: Replay::default(),
+        };
+        (registry, follower)
+    }
+
+    /// Applies what comes until the broker closes. Whoever waits for the registry is told when this ends, for
+    /// whatever reason, dropped included.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read on: a change of a newer version, a secret that does not open,
+    /// damage. Nothing is skipped: this process must not go on deciding with what it knows.
+    pub async fn run(mut self) -> Result<(), JournalError> {
+        loop {
+            let messages = match self.reader.next(READ_MAX.0, READ_MAX.1).await {
+                Ok(messages) => messages,
+                Err(Error::Closed) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            for message in &messages {
+                let mut tables = self.shared.tables.write();
+                self.replay.take(message, &mut *tables)?;
+            }
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        let (next, address) = (self.reader.position(), self.replay.address.clone());
+        metrics::applied(next, self.shared.tables.read().connections_count());
+        self.shared.applied.send_modify(|applied| {
+            applied.next = next;
+            applied.writer_address = address;
+        });
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.shared.applied.send_modify(|applied| applied.stopped = true);
+    }
+}
+
+impl Journalled for Tables {
+    fn apply(&mut self, change: &[u8]) -> Result<(), ChangeError> {
+        self.apply_encoded(change)
+            .map_err(|error| ChangeError::new(error.to_string()))
+    }
+
+    fn slice(&self, after: Option<&[u8]>, bytes_max: usize, out: &mut Changes) -> Option<Vec<u8>> {
+        let cursor = match after {
+            Some(cursor) => serde_json::from_slice(cursor).expect("a cursor that an earlier slice gave"),
+            None => Cursor::Start,
+        };
+        for (cursor, entity) in self.walk(cursor) {
+            out.push(&Change::put(entity).encode());
+            if out.len_bytes() >= bytes_max {
+                return Some(serde_json::to_vec(&cursor).expect("a cursor has only numbers and ids"));
+            }
+        }
+        None
+    }
+}
