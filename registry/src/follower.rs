@@ -73,12 +73,9 @@ impl Follower {
     }
 
     fn publish(&self) {
-        let (next, address) = (self.reader.position(), self.replay.address.clone());
+        let next = self.reader.position();
         metrics::applied(next, self.shared.tables.read().connections_count());
-        self.shared.applied.send_modify(|applied| {
-            applied.next = next;
-            applied.writer_address = address;
-        });
+        self.shared.applied.send_modify(|applied| applied.next = next);
     }
 }
 

@@ -36,8 +36,6 @@ pub(crate) struct Shared {
 pub(crate) struct Applied {
     /// The next offset to apply.
     pub(crate) next: u64,
-    /// Where the writer can be reached, if it said so.
-    pub(crate) writer_address: Option<String>,
     /// Nothing more will be applied.
     pub(crate) stopped: bool,
 }
@@ -117,7 +115,8 @@ impl Registry {
     /// Where the API process that writes the registry can be reached, if it said so.
     #[must_use]
     pub fn writer_address(&self) -> Option<String> {
-        self.shared.applied.borrow().writer_address.clone()
+        let tables = self.read();
+        tables.layout()?.writer_address.clone()
     }
 
     /// Waits until everything below `end` is applied.

@@ -69,18 +69,32 @@ fn a_million_connections_stay_within_400_bytes_each() {
         let text = value("team", number);
         assert_eq!(text.len(), 24, "the size that the limit is for");
         let mut found = tables.connections_by(&integration, "team", &text);
-        assert_eq!(found.next().map(|it| it.id().to_owned()), Some(format!("customer-{number:015}")));
+        assert_eq!(
+            found.next().map(|it| it.id().to_owned()),
+            Some(format!("customer-{number:015}"))
+        );
         assert!(found.next().is_none());
     }
     // Replacing everything finds room in what the old ones leave.
     for number in 0..COUNT {
-        let delete = Change::Delete(EntityRef::Connection(integration, format!("customer-{number:015}")));
+        let delete = Change::Delete(EntityRef::Connection(
+            integration,
+            format!("customer-{number:015}"),
+        ));
         tables.apply(delete).expect("no secrets to open");
         let put = Change::put(Entity::Connection(connection(integration, COUNT + number)));
         tables.apply(put).expect("no secrets to open");
     }
     assert_eq!(tables.connections_count(), COUNT);
     let replaced = HELD.load(Ordering::Relaxed) - before;
-    assert!(replaced / COUNT <= BYTES_MAX, "{} bytes a connection after replacing all", replaced / COUNT);
-    println!("{} bytes a connection, {} after replacing all", held / COUNT, replaced / COUNT);
+    assert!(
+        replaced / COUNT <= BYTES_MAX,
+        "{} bytes a connection after replacing all",
+        replaced / COUNT
+    );
+    println!(
+        "{} bytes a connection, {} after replacing all",
+        held / COUNT,
+        replaced / COUNT
+    );
 }

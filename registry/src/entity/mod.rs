@@ -18,20 +18,24 @@ pub use environment::Environment;
 pub use integration::{Integration, IntegrationFlags, RateLimit};
 pub use secret::{StoredSecret, active_at};
 
-/// What was fixed when the registry was first opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What was fixed when the registry was first opened, and who writes it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// How many partitions `requests` and `state` have.
     pub requests_partitions: u32,
     /// How many partitions `events` and `retries` have.
     pub events_partitions: u32,
+    /// Where the writer can be reached by other processes. The journal's `open` says it too, but is trimmed with the
+    /// rounds before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer_address: Option<String>,
 }
 
 /// Any entity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entity {
-    /// The registry's own fixed facts.
+    /// The registry's own facts.
     Layout(Layout),
     /// A tenant boundary.
     Environment(Environment),
@@ -49,7 +53,7 @@ pub enum Entity {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntityRef {
-    /// The registry's own fixed facts; there is one.
+    /// The registry's own facts; there is one of these.
     Layout,
     /// By its id.
     Environment(EnvironmentId),

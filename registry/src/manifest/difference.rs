@@ -79,7 +79,7 @@ fn shown(value: &Value) -> String {
         }
         Value::Object(fields) => {
             let fields = fields.iter().map(|(name, value)| match name.as_str() {
-                "sealed" => shown(value),
+                "sealed" | "name" | "value" => shown(value),
                 _ => format!("{name} {}", shown(value)),
             });
             fields.collect::<Vec<String>>().join(" ")

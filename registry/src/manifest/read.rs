@@ -65,13 +65,14 @@ pub(super) struct WantedEndpoint {
 pub(super) fn manifest(root: Node, reading: &mut Reading<'_>) -> Manifest {
     let mut fields = reading.fields(root, "the file");
     let environments = named(&mut fields, reading, "environments", environment);
+    let line = fields.line;
+    reading.finish(fields, "the file");
     if environments.is_empty() && reading.wrongs.is_empty() {
         reading.wrong(
-            fields.line,
+            line,
             "the file names no environment: it begins with `environments:`",
         );
     }
-    reading.finish(fields, "the file");
     Manifest { environments }
 }
 

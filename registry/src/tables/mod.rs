@@ -95,10 +95,10 @@ impl Tables {
         }
     }
 
-    /// What was fixed when the registry was first opened.
+    /// What was fixed when the registry was first opened, and who writes it.
     #[must_use]
-    pub fn layout(&self) -> Option<Layout> {
-        self.layout
+    pub fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref()
     }
 
     /// An environment by its id.
@@ -217,7 +217,7 @@ impl Tables {
     /// [`ReadError`] for a connection, as [`ConnectionRef::to_connection`].
     pub fn entity(&self, reference: &EntityRef) -> Result<Option<Entity>, ReadError> {
         Ok(match reference {
-            EntityRef::Layout => self.layout.map(Entity::Layout),
+            EntityRef::Layout => self.layout.clone().map(Entity::Layout),
             EntityRef::Environment(id) => self
                 .environment(id)
                 .map(|it| Entity::Environment(it.as_ref().clone())),

@@ -28,7 +28,7 @@ pub(crate) enum Cursor {
 impl Tables {
     /// Every entity behind `cursor`, each with the cursor that goes on behind it.
     pub(crate) fn walk(&self, cursor: Cursor) -> impl Iterator<Item = (Cursor, Entity)> {
-        let layout = self.layout.filter(|_| cursor == Cursor::Start);
+        let layout = self.layout.clone().filter(|_| cursor == Cursor::Start);
         let layout = layout.map(|layout| (Cursor::Layout, Entity::Layout(layout)));
         let small = layout
             .into_iter()

@@ -20,6 +20,7 @@ use tidegate_schemas::{Secret, Topic, UnixMillis};
 use tokio::sync::Mutex;
 
 use crate::PARTITION;
+use crate::change::Change;
 use crate::config::Config;
 use crate::entity::{Entity, EntityRef, Layout, StoredSecret};
 use crate::follower::Follower;
@@ -126,27 +127,30 @@ impl Writer {
         let place = Place {
             topic: Topic::Registry,
             partition: PARTITION,
-            address,
+            address: address.clone(),
         };
         let (mut journal, _) = Journal::open(broker, place, &mut tables, |_| ()).await?;
         let layout = Layout {
             requests_partitions: broker.partitions(Topic::Requests),
             events_partitions: broker.partitions(Topic::Events),
+            writer_address: address,
         };
-        match tables.layout() {
-            Some(recorded) => check_layout(recorded, layout)?,
-            None => {
-                let mut changes = Changes::new();
-                changes.push(&crate::Change::put(Entity::Layout(layout)).encode());
-                journal.commit(only(changes), &tables).await?;
-            }
+        let partitions = layout.requests_partitions;
+        if let Some(recorded) = tables.layout() {
+            check_layout(recorded, &layout)?;
+        }
+        if tables.layout() != Some(&layout) {
+            let change = Change::put(Entity::Layout(layout));
+            let mut changes = Changes::new();
+            changes.push(&change.encode());
+            journal.commit(only(changes), &tables).await?;
         }
         let (registry, follower) = Follower::over(broker, tables, (config, journal.epoch()));
         let inner = Inner {
             registry: registry.clone(),
             keyring,
             config: config.clone(),
-            partitions: layout.requests_partitions,
+            partitions,
             journal: Mutex::new(journal),
         };
         Ok((
@@ -322,7 +326,7 @@ impl Journalled for Sealed<'_> {
     }
 }
 
-fn check_layout(recorded: Layout, found: Layout) -> Result<(), OpenError> {
+fn check_layout(recorded: &Layout, found: &Layout) -> Result<(), OpenError> {
     let counts = [
         (
             Topic::Requests,

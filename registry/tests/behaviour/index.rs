@@ -10,9 +10,18 @@ use uuid::Uuid;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Put { integration: u8, id: u8, properties: Vec<(u8, Vec<u8>)> },
-    Delete { integration: u8, id: u8 },
-    DeleteAll { integration: u8 },
+    Put {
+        integration: u8,
+        id: u8,
+        properties: Vec<(u8, Vec<u8>)>,
+    },
+    Delete {
+        integration: u8,
+        id: u8,
+    },
+    DeleteAll {
+        integration: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -38,8 +47,13 @@ type Model = BTreeMap<(u8, String), BTreeSet<(String, String)>>;
 
 fn take(step: Step, tables: &mut Tables, model: &mut Model) {
     let change = match step {
-        Step::Put { integration, id, properties } => {
-            let mut connection = Connection::new(integration_id(integration), format!("c{id}"), UnixMillis(5));
+        Step::Put {
+            integration,
+            id,
+            properties,
+        } => {
+            let mut connection =
+                Connection::new(integration_id(integration), format!("c{id}"), UnixMillis(5));
             let mut pairs = BTreeSet::new();
             for (property, values) in properties {
                 for value in values {
@@ -52,7 +66,10 @@ fn take(step: Step, tables: &mut Tables, model: &mut Model) {
         }
         Step::Delete { integration, id } => {
             model.remove(&(integration, format!("c{id}")));
-            Change::Delete(EntityRef::Connection(integration_id(integration), format!("c{id}")))
+            Change::Delete(EntityRef::Connection(
+                integration_id(integration),
+                format!("c{id}"),
+            ))
         }
         Step::DeleteAll { integration } => {
             model.retain(|(other, _), _| *other != integration);
@@ -68,23 +85,44 @@ fn compare(tables: &Tables, model: &Model) {
         let id = integration_id(integration);
         for value in 0..4 {
             for property in ["p0", "p1", "p2", "unknown"] {
-                let mut found: Vec<&str> = tables.connections_by(&id, property, &text(value)).map(|it| it.id()).collect();
+                let mut found: Vec<&str> = tables
+                    .connections_by(&id, property, &text(value))
+                    .map(|it| it.id())
+                    .collect();
                 found.sort_unstable();
                 let pair = (property.to_owned(), text(value));
-                let expected = model.iter().filter(|((of, _), pairs)| *of == integration && pairs.contains(&pair));
-                let expected: Vec<&str> = expected.map(|((_, id), _)| id.as_str()).filter(|_| value > 0).collect();
+                let expected = model
+                    .iter()
+                    .filter(|((of, _), pairs)| *of == integration && pairs.contains(&pair));
+                let expected: Vec<&str> = expected
+                    .map(|((_, id), _)| id.as_str())
+                    .filter(|_| value > 0)
+                    .collect();
                 assert_eq!(found, expected, "integration {integration}, {property} = {value}");
             }
         }
         let mut of: Vec<String> = tables.connections_of(id).map(|it| it.id().to_owned()).collect();
         of.sort_unstable();
-        let expected: Vec<String> = model.keys().filter(|(of, _)| *of == integration).map(|(_, id)| id.clone()).collect();
+        let expected: Vec<String> = model
+            .keys()
+            .filter(|(of, _)| *of == integration)
+            .map(|(_, id)| id.clone())
+            .collect();
         assert_eq!(of, expected);
     }
     for ((integration, id), pairs) in model {
-        let connection = tables.connection(&integration_id(*integration), id).expect("is in the model");
-        let read: BTreeSet<_> = connection.properties().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let expected: BTreeSet<_> = pairs.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
+        let connection = tables
+            .connection(&integration_id(*integration), id)
+            .expect("is in the model");
+        let read: BTreeSet<_> = connection
+            .properties()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let expected: BTreeSet<_> = pairs
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .cloned()
+            .collect();
         assert_eq!(read, expected);
     }
 }

@@ -13,7 +13,9 @@ pub const EXAMPLE: &str = include_str!("../../../docs/tidegate.yaml");
 
 /// Every provider that a text names, each with modest demands.
 pub fn providers(text: &str) -> BTreeMap<String, ProviderFacts> {
-    let names = text.lines().filter_map(|line| line.trim().strip_prefix("provider: "));
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("provider: "));
     let names = names.map(|rest| rest.split_whitespace().next().unwrap_or_default().to_owned());
     let cfg = ["signature_header", "region"].map(|name| CfgFact {
         name: name.to_owned(),
@@ -25,7 +27,9 @@ pub fn providers(text: &str) -> BTreeMap<String, ProviderFacts> {
         stores_secret: Some(SecretAt::Integration),
         ..ProviderFacts::default()
     };
-    names.map(|name| (name, facts.clone())).collect()
+    names
+        .chain(["any".to_owned()])
+        .map(|name| (name, facts.clone())).collect()
 }
 
 /// Any variable's value; an endpoint's is a Standard Webhooks secret.
@@ -55,12 +59,19 @@ fn plan(registry: &Registry, text: &str, prune: bool) -> Plan {
 async fn apply(opened: &Opened, text: &str, prune: bool) -> Plan {
     let plan = plan(&opened.registry, text, prune);
     let writes: Vec<Write> = plan.writes.clone();
-    opened.writer.write(writes, NOW).await.unwrap_or_else(|error| panic!("{error}"));
+    opened
+        .writer
+        .write(writes, NOW)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
     plan
 }
 
 fn steps(plan: &Plan) -> Vec<(Action, &str)> {
-    plan.steps.iter().map(|step| (step.action, step.entity.as_str())).collect()
+    plan.steps
+        .iter()
+        .map(|step| (step.action, step.entity.as_str()))
+        .collect()
 }
 
 #[tokio::test]
@@ -74,18 +85,32 @@ async fn the_documented_example_is_applied_once() {
     for prune in [false, true] {
         let second = plan(&opened.registry, EXAMPLE, prune);
         assert!(second.is_empty(), "{second}");
-        assert_eq!(second.to_string(), "nothing to do: everything is as the file says\n");
+        assert_eq!(
+            second.to_string(),
+            "nothing to do: everything is as the file says\n"
+        );
     }
     let tables = opened.registry.read();
     let environment = tables.environment_by_name("production").expect("applied");
     assert_eq!(environment.id.to_string(), "0192f0c1-2b3c-7d4e-8f90-123456789abc");
-    assert_eq!(environment.signing_keys[0].secret().expose(), b"value of TIDEGATE_SIGNING_KEY");
+    assert_eq!(
+        environment.signing_keys[0].secret().expose(),
+        b"value of TIDEGATE_SIGNING_KEY"
+    );
     let main = tables.endpoint_by_name(&environment.id, "main").expect("applied");
     assert!(main.wants("github-prod", "push") && !main.wants("billing", "push"));
-    let app = tables.integration(&environment.id, "github-prod").expect("applied");
-    let found = tables.connections_by(&app.id, "installation_id", "4711").next().expect("applied");
+    let app = tables
+        .integration(&environment.id, "github-prod")
+        .expect("applied");
+    let found = tables
+        .connections_by(&app.id, "installation_id", "4711")
+        .next()
+        .expect("applied");
     let whole = found.to_connection().expect("opens");
-    assert_eq!(whole.details.metadata["plan"], serde_json::json!({"name": "pro", "seats": 25}));
+    assert_eq!(
+        whole.details.metadata["plan"],
+        serde_json::json!({"name": "pro", "seats": 25})
+    );
     assert!(everything(&tables) == after, "planning changes nothing");
 }
 
@@ -125,7 +150,7 @@ async fn a_plan_names_what_changes_and_masks_secrets() {
 ~ connection `acme` of integration `crm` in `default`
     properties.account: [a, b] → [b, d]
 ~ endpoint `main` in `default`
-    headers: [name x-key …alue] → [name x-key …ext!]
+    headers: [x-key …alue] → [x-key …ext!]
 ~ endpoint `other` in `default`
     url: https://example.com/b → https://example.com/c
 0 to create, 4 to update, 0 to delete
@@ -140,9 +165,21 @@ async fn nothing_is_removed_unless_pruned() {
     let opened = open(directory.path()).await;
     apply(&opened, BASE, false).await;
     apply(&opened, &BASE.replace("default:", "untouched:"), false).await;
-    let environment = opened.registry.read().environment_by_name("default").expect("applied").id;
-    let by_api = opened.registry.read().integration(&environment, "second").expect("applied").id;
-    opened.put(Entity::Connection(connection(by_api, "made-by-api", "1"))).await;
+    let environment = opened
+        .registry
+        .read()
+        .environment_by_name("default")
+        .expect("applied")
+        .id;
+    let by_api = opened
+        .registry
+        .read()
+        .integration(&environment, "second")
+        .expect("applied")
+        .id;
+    opened
+        .put(Entity::Connection(connection(by_api, "made-by-api", "1")))
+        .await;
     let less = "
 environments:
   default:
@@ -154,8 +191,14 @@ environments:
     assert!(plan(&opened.registry, less, false).is_empty());
     let pruned = plan(&opened.registry, less, true);
     let expected = [
-        (Action::Delete, "connection `gone` of integration `crm` in `default`"),
-        (Action::Delete, "integration `second` in `default`, with its 1 connections"),
+        (
+            Action::Delete,
+            "connection `gone` of integration `crm` in `default`",
+        ),
+        (
+            Action::Delete,
+            "integration `second` in `default`, with its 1 connections",
+        ),
         (Action::Delete, "endpoint `other` in `default`"),
     ];
     assert_eq!(steps(&pruned), expected);
@@ -186,14 +229,33 @@ environments:
         let tables = opened.registry.read();
         let environment = tables.environment_by_name("default").expect("applied").id;
         let integration = tables.integration(&environment, "crm").expect("applied").clone();
-        (integration, tables.endpoint_by_name(&environment, "main").expect("applied").clone())
+        (
+            integration,
+            tables
+                .endpoint_by_name(&environment, "main")
+                .expect("applied")
+                .clone(),
+        )
     };
     assert!(integration.awaits_secret && endpoint.secrets.len() == 1);
     let at = Entity::Integration(integration.as_ref().clone()).reference();
-    opened.writer.store_secret(&at, Secret::new("delivered"), NOW).await.expect("awaited");
-    let gone = Endpoint { state: EndpointState::DisabledGone, ..endpoint.as_ref().clone() };
+    opened
+        .writer
+        .store_secret(&at, Secret::new("delivered"), NOW)
+        .await
+        .expect("awaited");
+    let gone = Endpoint {
+        state: EndpointState::DisabledGone,
+        ..endpoint.as_ref().clone()
+    };
     opened.put(Entity::Endpoint(gone)).await;
-    let mut tagged = opened.registry.read().connection(&integration.id, "acme").expect("applied").to_connection().expect("opens");
+    let mut tagged = opened
+        .registry
+        .read()
+        .connection(&integration.id, "acme")
+        .expect("applied")
+        .to_connection()
+        .expect("opens");
     tagged.details.tags.insert("by".into(), "api".into());
     opened.put(Entity::Connection(tagged)).await;
     let plan = plan(&opened.registry, text, true);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tidegate_broker::{Broker, embedded};
 use tidegate_registry::{
-    Config, Connection, Endpoint, Entity, EntityRef, Environment, Follower, Integration, KEY_BYTES, Keyring, Registry,
-    StoredSecret, Tables, Write, Writer,
+    Config, Connection, Endpoint, Entity, EntityRef, Environment, Follower, Integration, KEY_BYTES, Keyring,
+    Registry, StoredSecret, Tables, Write, Writer,
 };
 use tidegate_schemas::{EnvironmentId, IntegrationId, Secret, UnixMillis};
 
@@ -91,7 +91,10 @@ impl Opened {
             Write::put(Entity::Environment(environment)),
             Write::put(Entity::Integration(integration)),
         ];
-        self.writer.write(writes, NOW).await.unwrap_or_else(|error| panic!("{error}"));
+        self.writer
+            .write(writes, NOW)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         ids
     }
 }
@@ -113,7 +116,12 @@ pub fn everything(tables: &Tables) -> BTreeMap<EntityRef, Entity> {
     let mut references: Vec<EntityRef> = vec![EntityRef::Layout];
     for environment in tables.environments() {
         references.push(EntityRef::Environment(environment.id));
-        references.extend(tables.endpoints_of(&environment.id).iter().map(|it| EntityRef::Endpoint(it.id)));
+        references.extend(
+            tables
+                .endpoints_of(&environment.id)
+                .iter()
+                .map(|it| EntityRef::Endpoint(it.id)),
+        );
     }
     for integration in tables.integrations() {
         references.push(EntityRef::Integration(integration.id));
@@ -122,7 +130,10 @@ pub fn everything(tables: &Tables) -> BTreeMap<EntityRef, Entity> {
     }
     references.extend(tables.api_keys().map(|it| EntityRef::ApiKey(it.id)));
     let entities = references.into_iter().map(|reference| {
-        let entity = tables.entity(&reference).expect("its secrets open").expect("was just listed");
+        let entity = tables
+            .entity(&reference)
+            .expect("its secrets open")
+            .expect("was just listed");
         (reference, entity)
     });
     entities.collect()

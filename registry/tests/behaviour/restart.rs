@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use tidegate_broker::journal::JournalError;
+use tidegate_broker::journal::{ChangeError, Changes, Commit, Journal, JournalError, Tables};
 use tidegate_registry::{
-    ApiKey, Config, Endpoint, Entity, EntityRef, Follower, Integration, OpenError, Write, WriteError, Writer,
+    ApiKey, Change, Config, Endpoint, Entity, EntityRef, Follower, Integration, Layout, OpenError, Write, WriteError, Writer,
 };
 use tidegate_schemas::Topic;
 
 use super::opened::{
-    NOW, Opened, broker, connection, endpoint, everything, follow, keyring, limits, open, open_with, small_log, stored,
+    NOW, Opened, broker, connection, endpoint, everything, follow, keyring, limits, open, open_with, stored,
 };
 
 /// Writes of every kind, one after the other.
@@ -19,7 +19,10 @@ async fn history(opened: &Opened) -> Vec<Vec<Write>> {
     let mut later = Integration::new(environment, "later", "any", NOW);
     later.cfg.insert("region".into(), "eu".into());
     let mut detailed = connection(integration, "detailed", "7");
-    detailed.details.metadata.insert("plan".into(), serde_json::json!({"seats": 3}));
+    detailed
+        .details
+        .metadata
+        .insert("plan".into(), serde_json::json!({"seats": 3}));
     detailed.details.secrets = vec![stored("of-the-connection")];
     let mut history = vec![
         vec![Write::put(Entity::Endpoint(first.clone()))],
@@ -38,7 +41,10 @@ async fn history(opened: &Opened) -> Vec<Vec<Write>> {
         vec![Write::delete(EntityRef::Connection(integration, "c2".into()))],
         vec![Write::delete(EntityRef::Integration(later.id))],
         vec![Write::delete(EntityRef::Endpoint(first.id))],
-        vec![Write::put(Entity::Endpoint(Endpoint { ordered: true, ..endpoint(environment, "first") }))],
+        vec![Write::put(Entity::Endpoint(Endpoint {
+            ordered: true,
+            ..endpoint(environment, "first")
+        }))],
         vec![Write::delete(EntityRef::Environment(environment))],
     ]);
     history
@@ -65,12 +71,22 @@ async fn a_crash_between_any_two_writes_loses_nothing() {
     let history = history(&opened).await;
     let count = history.len();
     for (step, writes) in history.into_iter().enumerate() {
-        opened.writer.write(writes, NOW).await.unwrap_or_else(|error| panic!("step {step}: {error}"));
+        opened
+            .writer
+            .write(writes, NOW)
+            .await
+            .unwrap_or_else(|error| panic!("step {step}: {error}"));
         let left = tempfile::tempdir().expect("a directory");
         copy(directory.path(), left.path());
         let reopened = open(left.path()).await;
-        let (expected, found) = (everything(&opened.registry.read()), everything(&reopened.registry.read()));
-        assert!(found == expected, "step {step}: {found:#?} instead of {expected:#?}");
+        let (expected, found) = (
+            everything(&opened.registry.read()),
+            everything(&reopened.registry.read()),
+        );
+        assert!(
+            found == expected,
+            "step {step}: {found:#?} instead of {expected:#?}"
+        );
         reopened.broker.close().await.expect("closes");
     }
     assert_eq!(count, 14);
@@ -90,14 +106,21 @@ async fn a_clean_restart_brings_everything_back_from_a_trimmed_journal() {
         changed.version = version;
         opened.put(Entity::Connection(changed)).await;
     }
-    assert!(opened.broker.offsets(Topic::Registry, 0).start > 100, "old rounds are trimmed");
+    assert!(
+        opened.broker.offsets(Topic::Registry, 0).start > 100,
+        "old rounds are trimmed"
+    );
     let before = everything(&opened.registry.read());
     let follower = follow(&opened.broker);
     follower.ready().await.expect("reads it");
-    assert!(everything(&follower.read()) == before, "who follows from the middle has all of it");
-    let Opened { broker, .. } = opened;
-    broker.close().await.expect("closes");
-    let reopened = open(directory.path()).await;
+    assert!(
+        everything(&follower.read()) == before,
+        "who follows from the middle has all of it"
+    );
+    opened.broker.close().await.expect("closes");
+    let left = tempfile::tempdir().expect("a directory");
+    copy(directory.path(), left.path());
+    let reopened = open(left.path()).await;
     assert!(everything(&reopened.registry.read()) == before);
 }
 
@@ -109,9 +132,21 @@ async fn a_follower_reads_to_the_end_that_was_there_when_it_was_asked() {
     let (_, integration) = opened.base().await;
     for number in 0..50 {
         let account = number.to_string();
-        opened.put(Entity::Connection(connection(integration, &format!("c{number}"), &account))).await;
+        opened
+            .put(Entity::Connection(connection(
+                integration,
+                &format!("c{number}"),
+                &account,
+            )))
+            .await;
         follower.read_to_end().await.expect("the follower runs");
-        assert_eq!(follower.read().connections_by(&integration, "account", &account).count(), 1);
+        assert_eq!(
+            follower
+                .read()
+                .connections_by(&integration, "account", &account)
+                .count(),
+            1
+        );
     }
 }
 
@@ -119,16 +154,25 @@ async fn a_follower_reads_to_the_end_that_was_there_when_it_was_asked() {
 async fn who_cannot_read_to_the_end_says_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let opened = open(directory.path()).await;
-    let impatient = Config { end_wait_ms: 1, ..limits() };
+    let impatient = Config {
+        end_wait_ms: 1,
+        ..limits()
+    };
     let (registry, follower) = Follower::open(&opened.broker, keyring(&[1]), (&impatient, true));
-    registry.read_to_end().await.expect_err("its follower does not run");
+    registry
+        .read_to_end()
+        .await
+        .expect_err("its follower does not run");
     drop(follower);
     registry.ready().await.expect_err("its follower is gone");
     let (registry, follower) = Follower::open(&opened.broker, keyring(&[2]), (&limits(), true));
     opened.base().await;
     let stopped = follower.run().await.expect_err("another key");
     assert!(matches!(stopped, JournalError::Change { .. }), "{stopped}");
-    registry.ready().await.expect_err("it has stopped, and says so at once");
+    registry
+        .ready()
+        .await
+        .expect_err("it has stopped, and says so at once");
 }
 
 #[tokio::test]
@@ -144,7 +188,10 @@ async fn a_follower_without_details_finds_connections_but_holds_no_secret() {
     tokio::spawn(follower.run());
     registry.ready().await.expect("runs");
     let tables = registry.read();
-    let found = tables.connections_by(&integration, "account", "1").next().expect("is there");
+    let found = tables
+        .connections_by(&integration, "account", "1")
+        .next()
+        .expect("is there");
     assert!(found.id() == "acme" && found.awaits_secret() && found.details().is_err());
     assert_eq!(tables.connection_bytes().details, 0);
     assert!(opened.registry.read().connection_bytes().details > 0);
@@ -157,8 +204,15 @@ async fn a_former_writer_is_refused_and_follows_the_new_one() {
     let (environment, _) = first.base().await;
     let second = open_with(&first.broker, &[1]).await;
     let late = Write::put(Entity::Endpoint(endpoint(environment, "late")));
-    let error = first.writer.write(vec![late], NOW).await.expect_err("another has opened");
-    assert!(matches!(error, WriteError::Journal(JournalError::Lost { .. })), "{error}");
+    let error = first
+        .writer
+        .write(vec![late], NOW)
+        .await
+        .expect_err("another has opened");
+    assert!(
+        matches!(error, WriteError::Journal(JournalError::Lost { .. })),
+        "{error}"
+    );
     second.put(Entity::Endpoint(endpoint(environment, "new"))).await;
     first.registry.read_to_end().await.expect("its follower runs on");
     let tables = first.registry.read();
@@ -166,19 +220,35 @@ async fn a_former_writer_is_refused_and_follows_the_new_one() {
     assert!(tables.endpoint_by_name(&environment, "late").is_none());
 }
 
-#[tokio::test]
-async fn other_partition_counts_are_refused() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let opened = open(directory.path()).await;
-    let Opened { broker, .. } = opened;
-    broker.close().await.expect("closes");
-    let mut config = small_log();
-    config.partitions.requests = 64;
-    // The log itself may refuse too: then there is no registry to open.
-    if let Ok(broker) = tidegate_broker::Broker::open(&config, directory.path()).await {
-        let error = Writer::open(&broker, keyring(&[1]), (&limits(), None)).await.err().expect("refused");
-        assert!(matches!(error, OpenError::Partitions { expected: 32, found: 64, .. }), "{error}");
+/// Tables that hold nothing: for writing a journal by hand.
+struct Nothing;
+
+impl Tables for Nothing {
+    fn apply(&mut self, _change: &[u8]) -> Result<(), ChangeError> {
+        Ok(())
     }
+
+    fn slice(&self, _after: Option<&[u8]>, _bytes_max: usize, _out: &mut Changes) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_registry_made_for_other_partition_counts_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let broker = broker(directory.path()).await;
+    let (mut journal, _) = Journal::open(&broker, (Topic::Registry, 0), &mut Nothing, |_| ()).await.expect("opens");
+    let layout = Layout {
+        requests_partitions: 64,
+        events_partitions: 32,
+        writer_address: None,
+    };
+    let mut commit = Commit::default();
+    commit.changes.push(&Change::put(Entity::Layout(layout)).encode());
+    journal.commit(commit, &Nothing).await.expect("commits");
+    let refused = Writer::open(&broker, keyring(&[1]), (&limits(), None)).await;
+    let error = refused.err().expect("refused");
+    assert!(matches!(error, OpenError::Partitions { expected: 64, found: 32, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -28,7 +28,10 @@ async fn nothing_in_the_journal_is_plaintext() {
         }
     }
     let text = String::from_utf8_lossy(&bytes);
-    assert!(text.contains("acme") && text.contains("authorization"), "the entities are there");
+    assert!(
+        text.contains("acme") && text.contains("authorization"),
+        "the entities are there"
+    );
     assert!(!text.contains("plaintext"));
 }
 
@@ -39,7 +42,9 @@ async fn a_wrong_key_opens_no_registry_and_writes_nothing() {
     open_with(&broker, &[1]).await.base().await;
     let refused = Writer::open(&broker, keyring(&[2]), (&limits(), None)).await;
     let error = refused.err().expect("refused");
-    assert!(matches!(error, OpenError::Journal(_)) && error.to_string().contains("not among the configured keys"));
+    assert!(
+        matches!(error, OpenError::Journal(_)) && error.to_string().contains("not among the configured keys")
+    );
     open_with(&broker, &[1]).await;
 }
 
