@@ -29,7 +29,8 @@ pub fn providers(text: &str) -> BTreeMap<String, ProviderFacts> {
     };
     names
         .chain(["any".to_owned()])
-        .map(|name| (name, facts.clone())).collect()
+        .map(|name| (name, facts.clone()))
+        .collect()
 }
 
 /// Any variable's value; an endpoint's is a Standard Webhooks secret.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use tidegate_broker::journal::{ChangeError, Changes, Commit, Journal, JournalError, Tables};
 use tidegate_registry::{
-    ApiKey, Change, Config, Endpoint, Entity, EntityRef, Follower, Integration, Layout, OpenError, Write, WriteError, Writer,
+    ApiKey, Change, Config, Endpoint, Entity, EntityRef, Follower, Integration, Layout, OpenError, Write,
+    WriteError, Writer,
 };
 use tidegate_schemas::Topic;
 
@@ -237,7 +238,9 @@ impl Tables for Nothing {
 async fn a_registry_made_for_other_partition_counts_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let broker = broker(directory.path()).await;
-    let (mut journal, _) = Journal::open(&broker, (Topic::Registry, 0), &mut Nothing, |_| ()).await.expect("opens");
+    let (mut journal, _) = Journal::open(&broker, (Topic::Registry, 0), &mut Nothing, |_| ())
+        .await
+        .expect("opens");
     let layout = Layout {
         requests_partitions: 64,
         events_partitions: 32,
@@ -248,7 +251,17 @@ async fn a_registry_made_for_other_partition_counts_is_refused() {
     journal.commit(commit, &Nothing).await.expect("commits");
     let refused = Writer::open(&broker, keyring(&[1]), (&limits(), None)).await;
     let error = refused.err().expect("refused");
-    assert!(matches!(error, OpenError::Partitions { expected: 64, found: 32, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            OpenError::Partitions {
+                expected: 64,
+                found: 32,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
