@@ -70,38 +70,69 @@ pub fn show(definition: &Definition) -> String {
     text
 }
 
-/// The table of the docs.
+/// `docs/providers.md`: a table of all, then each with what is known about it.
 #[must_use]
 pub fn markdown(catalogue: &Catalogue) -> String {
-    let mut text = String::from(
-        "| Provider | Name | Scheme | Proves | Found by | Deadline | Retries |\n|---|---|---|---|---|---|---|\n",
-    );
+    let mut text = String::from(HEAD);
     for definition in catalogue.definitions() {
         let fact = |fact: &Option<String>| cell(fact.as_deref().unwrap_or_default());
-        let title = match &definition.facts.docs {
-            Some(docs) => format!("[{}]({docs})", cell(&definition.title)),
-            None => cell(&definition.title),
-        };
-        let properties: Vec<_> = definition
-            .properties()
-            .map(|property| format!("`{property}`"))
-            .collect();
-        let found_by = if properties.is_empty() {
-            "the URL".to_owned()
-        } else {
-            properties.join(", ")
-        };
         let _infallible = writeln!(
             text,
-            "| {title} | `{}` | {} | {} | {found_by} | {} | {} |",
+            "| [{}](#{}) | {} | {} | {} | {} | {} |",
+            cell(&definition.title),
             definition.name,
             cell(&schemes(definition)),
             proofs(definition),
+            found_by(definition),
             fact(&definition.facts.deadline),
             fact(&definition.facts.retries),
         );
     }
+    for definition in catalogue.definitions() {
+        section(&mut text, definition);
+    }
     text
+}
+
+const HEAD: &str = "\
+# Providers
+
+Printed by `tidegate providers markdown` from `providers/definitions`. A test compares; `BLESS=1 cargo test -p tidegate-providers` writes it.
+*Proves* says what a good signature stands for: `body`, the bytes of the body; `origin`, who sent it; `token`, that the sender knows the
+secret; `none`, nothing. *Found by* names the connection's property that an event must equal; the URL can always name the connection.
+
+| Provider | Scheme | Proves | Found by | Deadline | Retries |
+|---|---|---|---|---|---|
+";
+
+/// One definition under a heading that is its name, so that it can be linked to.
+fn section(text: &mut String, definition: &Definition) {
+    let _infallible = writeln!(text, "\n## {}\n\n{}\n", definition.name, definition.title);
+    let mut line = |heading: &str, fact: &str| {
+        let _infallible = writeln!(text, "- *{heading}*: {fact}");
+    };
+    if definition.low_confidence {
+        line("confidence", "low");
+    }
+    for rule in &definition.cfg {
+        let required = if rule.required { ", required" } else { "" };
+        line(&format!("cfg `{}`{required}", rule.name), &rule.about);
+    }
+    for (heading, fact) in definition.facts.lines() {
+        line(heading, fact);
+    }
+}
+
+fn found_by(definition: &Definition) -> String {
+    let properties: Vec<_> = definition
+        .properties()
+        .map(|property| format!("`{property}`"))
+        .collect();
+    if properties.is_empty() {
+        "the URL".to_owned()
+    } else {
+        properties.join(", ")
+    }
 }
 
 fn cell(text: &str) -> String {

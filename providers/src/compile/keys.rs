@@ -62,7 +62,10 @@ impl<'t> Keys<'t> {
         match self.table.keys().find(|key| !asked.contains(&key.as_str())) {
             None => Ok(()),
             Some(unknown) => {
-                let known = asked.join(", ");
+                let mut known = asked.clone();
+                known.sort_unstable();
+                known.dedup();
+                let known = known.join(", ");
                 self.problem(unknown, format!("there is no such key here; known are {known}"))
             }
         }
