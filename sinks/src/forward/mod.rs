@@ -1,0 +1,246 @@
+//! Forwarding: every routed event is sent to each of its endpoints until that has taken it, or the schedule is over.
+//!
+//! One [`owner`](owner::Owner) decides for each partition of `events`. It reads the events and commands there, and
+//! keeps what may be tried soon in a queue per endpoint; whatever does not fit waits as an offset alone, so that
+//! reading never waits for an endpoint. A [gate](gate::Gates) per endpoint says how many attempts may be under way. An
+//! [attempt] signs and sends; how it ended becomes a row in `attempts`, and the delivery is forgotten, parked for its
+//! next try, or put into `dead`. All that is written as one batch: rows, dead letters, and the change of the owner's
+//! [tables] with the input offset reached, in one message of the journal `retries`.
+//!
+//! Address, secrets and headers come from the registry at each attempt. This module speaks to the broker, the registry
+//! and the endpoints; it decides nothing about an event but when it is sent.
+
+mod attempt;
+mod change;
+mod clock;
+mod config;
+mod destination;
+mod event;
+mod gate;
+mod metrics;
+mod offset_set;
+mod owner;
+mod parked;
+mod rows;
+mod schedule;
+mod sign;
+mod tables;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tidegate_broker::journal::JournalError;
+use tidegate_broker::{Assignment, Broker, Keeper};
+use tidegate_egress::Client;
+use tidegate_registry::Registry;
+use tidegate_schemas::{EndpointId, MetaError, Topic};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use clock::{Clock, ManualClock};
+pub use config::Config;
+
+use gate::Gates;
+use owner::Owner;
+use schedule::Schedule;
+use tables::SharedTables;
+
+/// The consumer group under which partitions are shared out.
+const GROUP: &str = "forward";
+
+/// What forwarding works with.
+pub struct Parts {
+    /// Where events are read, and the journal and rows are written.
+    pub broker: Broker,
+    /// Where endpoints are looked up.
+    pub registry: Registry,
+    /// HTTP out.
+    pub client: Client,
+    /// What time it is.
+    pub clock: Clock,
+    /// Who switches an endpoint off that answered 410; asked again with every such answer.
+    pub disable: mpsc::Sender<DisableEndpoint>,
+}
+
+/// An endpoint answered 410 and should be switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DisableEndpoint {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The version that was called; a later one is not meant.
+    pub version: u64,
+}
+
+/// Why forwarding stopped for a partition.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal cannot be opened or written, or belongs to somebody else now.
+    #[error("forwarding of partition {partition} stopped: {source}")]
+    Journal {
+        /// The partition.
+        partition: u32,
+        /// What the journal said.
+        source: JournalError,
+    },
+    /// `events` cannot be read.
+    #[error("forwarding of partition {partition} stopped: events cannot be read: {source}")]
+    Read {
+        /// The partition.
+        partition: u32,
+        /// What the broker said.
+        source: tidegate_broker::Error,
+    },
+    /// An event was written by a newer Tidegate.
+    #[error("forwarding of partition {partition} stopped at offset {offset}: {source}")]
+    Newer {
+        /// The partition.
+        partition: u32,
+        /// The event's offset.
+        offset: u64,
+        /// What the metadata said.
+        source: MetaError,
+    },
+    /// A bug.
+    #[error("forwarding of partition {partition} panicked")]
+    Panicked {
+        /// The partition.
+        partition: u32,
+    },
+}
+
+/// What all owners of this process share.
+pub(crate) struct Shared {
+    broker: Broker,
+    registry: Registry,
+    client: Client,
+    clock: Clock,
+    disable: mpsc::Sender<DisableEndpoint>,
+    config: Config,
+    schedule: Schedule,
+    gates: Arc<Gates>,
+    /// Bytes of payloads in memory.
+    held_bytes: AtomicUsize,
+}
+
+/// Forwarding in this process.
+pub struct Forwarder {
+    shared: Arc<Shared>,
+    kept: HashMap<u32, Arc<Kept>>,
+}
+
+impl Forwarder {
+    /// Sets forwarding up, and has the broker keep what it still needs of `events`. To be called before the broker's
+    /// retention starts.
+    #[must_use]
+    pub fn new(parts: Parts, config: Config) -> Self {
+        let timeout = Duration::from_millis(config.timeout_ms);
+        let shared = Arc::new(Shared {
+            gates: Gates::new(&config, parts.clock.clone()),
+            schedule: Schedule::new(&config, timeout),
+            held_bytes: AtomicUsize::new(0),
+            broker: parts.broker,
+            registry: parts.registry,
+            client: parts.client,
+            clock: parts.clock,
+            disable: parts.disable,
+            config,
+        });
+        let partitions = 0..shared.broker.partitions(Topic::Events);
+        let kept: HashMap<u32, Arc<Kept>> = partitions.map(|partition| (partition, Arc::default())).collect();
+        for (partition, kept) in &kept {
+            let kept = kept.clone();
+            shared.broker.keep(
+                Topic::Events,
+                *partition,
+                Keeper::new(move |range| kept.of(range)),
+            );
+        }
+        Self { shared, kept }
+    }
+
+    /// Forwards until `stop` is cancelled; attempts under way may then end within the configured time.
+    ///
+    /// # Errors
+    /// [`Error`] when a partition cannot be forwarded any more: the process should end and start anew.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let mut assignments = self.shared.broker.assignments(Topic::Events, GROUP);
+        let mut owners = JoinSet::new();
+        let mut stops: HashMap<u32, CancellationToken> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                assignment = assignments.next() => match assignment {
+                    Assignment::Gained(partition) => {
+                        let token = stop.child_token();
+                        stops.insert(partition, token.clone());
+                        let kept = self.kept.get(&partition).cloned().unwrap_or_default();
+                        owners.spawn(own(self.shared.clone(), partition, (kept, token)));
+                    }
+                    Assignment::Lost(partition) => {
+                        if let Some(token) = stops.remove(&partition) {
+                            token.cancel();
+                        }
+                    }
+                },
+                Some(ended) = owners.join_next(), if !owners.is_empty() => flatten(ended)?,
+            }
+        }
+        while let Some(ended) = owners.join_next().await {
+            flatten(ended)?;
+        }
+        Ok(())
+    }
+}
+
+fn flatten(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
+    // Which partition it was is in the panic's own report.
+    ended.unwrap_or(Err(Error::Panicked { partition: u32::MAX }))
+}
+
+async fn own(
+    shared: Arc<Shared>,
+    partition: u32,
+    (kept, stop): (Arc<Kept>, CancellationToken),
+) -> Result<(), Error> {
+    let opened = Owner::open(shared, partition, kept.clone()).await;
+    let ended = match opened {
+        Ok(owner) => owner.run(stop).await,
+        Err(error) => Err(error),
+    };
+    kept.loaded.store(false, Ordering::Release);
+    match ended {
+        Err(Error::Journal {
+            source: JournalError::Lost { .. },
+            ..
+        }) => {
+            tracing::info!(partition, "another process forwards this partition now");
+            Ok(())
+        }
+        ended => ended,
+    }
+}
+
+/// What retention must know of one partition: everything while the journal is unread, then what is pointed at, and
+/// what was not yet read and committed.
+#[derive(Default)]
+pub(crate) struct Kept {
+    tables: SharedTables,
+    loaded: AtomicBool,
+    input: AtomicU64,
+}
+
+impl Kept {
+    fn of(&self, range: Range<u64>) -> Vec<u64> {
+        if !self.loaded.load(Ordering::Acquire) {
+            return range.collect();
+        }
+        let input = self.input.load(Ordering::Acquire).clamp(range.start, range.end);
+        let mut offsets = self.tables.lock().pointed_at(&(range.start..input));
+        offsets.extend(input..range.end);
+        offsets
+    }
+}
