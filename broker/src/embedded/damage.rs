@@ -35,12 +35,12 @@ pub fn mark_of(found: &[Found]) -> Result<Option<Mark>, Error> {
     Ok(None)
 }
 
-/// Refuses when anything from the end of the chain on was acknowledged.
+/// Refuses when anything from the end of the chain on was acknowledged; names the lost offsets where it is told how far
+/// each partition got.
 pub fn judge<'a>(
     rest: impl Iterator<Item = &'a Found>,
     end: &ChainEnd,
-    partitions: &[Partition],
-    layout: &Layout,
+    reached: Option<(&[Partition], &Layout)>,
 ) -> Result<(), Error> {
     let Some(mark) = end.mark else { return Ok(()) };
     let mut synced = end.chain.synced;
@@ -56,15 +56,13 @@ pub fn judge<'a>(
             if frame.header.kind == RECORDS {
                 synced = synced.max(frame.header.synced);
             }
-            for (record, _) in frame
-                .records
-                .iter()
-                .filter(|(record, _)| [0, STANDING].contains(&record.flags))
-            {
-                let first = later
-                    .entry((record.topic, record.partition))
-                    .or_insert(record.offset);
-                *first = (*first).min(record.offset);
+            for (record, _) in &frame.records {
+                if [0, STANDING].contains(&record.flags) {
+                    let first = later
+                        .entry((record.topic, record.partition))
+                        .or_insert(record.offset);
+                    *first = (*first).min(record.offset);
+                }
             }
             true
         });
@@ -76,6 +74,7 @@ pub fn judge<'a>(
     let lost = later
         .into_iter()
         .filter_map(|((topic, partition), first): ((Topic, u32), u64)| {
+            let (partitions, layout) = reached?;
             let expected = partitions[layout.slot(topic, partition)?].end;
             (first > expected).then_some((topic, partition, expected, first))
         });

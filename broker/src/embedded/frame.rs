@@ -330,11 +330,6 @@ impl Draft {
         &mut self.records
     }
 
-    /// Its records.
-    pub fn records(&self) -> &[DraftRecord] {
-        &self.records
-    }
-
     /// Bytes of the finished frame.
     pub fn length(&self) -> usize {
         self.bytes.len().next_multiple_of(ALIGNMENT)

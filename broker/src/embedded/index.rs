@@ -32,12 +32,22 @@ pub struct Entry {
     pub length: u32,
 }
 
+/// The place of a message that `log repair` gave up.
+const GIVEN_UP: (u32, u32) = (u32::MAX, u32::MAX);
+
+impl Entry {
+    /// Whether `log repair` gave the message up.
+    pub fn is_given_up(&self) -> bool {
+        (self.position, self.length) == GIVEN_UP
+    }
+}
+
 /// One partition's messages in one segment.
 #[derive(Debug, Default, Clone)]
 pub struct PartitionIndex {
     /// The offset of the first place.
     first: u64,
-    /// Position and length by offset; length 0 where `log repair` gave a message up.
+    /// Position and length by offset, [`GIVEN_UP`] where `log repair` gave a message up.
     places: Vec<(u32, u32)>,
     /// Messages that were appended again.
     kept: BTreeMap<u64, (u32, u32)>,
@@ -117,7 +127,7 @@ impl MemoryIndex {
         }
         let at = usize::try_from(entry.offset - partition.first).unwrap_or(usize::MAX);
         if at > partition.places.len() {
-            partition.places.resize(at, (0, 0));
+            partition.places.resize(at, GIVEN_UP);
         }
         partition.places.push((entry.position, entry.length));
         partition.newest = partition.newest.max(timestamp);

@@ -3,7 +3,6 @@
 //! An append is encoded and summed outside the lock, gets its place under it ([`super::state`]), and is written by
 //! the flusher. In: batches. Out: offsets, once the batch counts as done.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -11,7 +10,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tidegate_schemas::{Topic, UnixMillis};
 use tokio::sync::Notify;
 
-use super::config::{Config, Durability, Layout};
+use super::config::{Config, Layout};
 use super::disk::Disk;
 use super::durable::Durable;
 use super::frame::{Draft, Mark};
@@ -19,6 +18,9 @@ use super::retention::{Keeper, Keepers};
 use super::state::{Ask, Class, InPlace, NoPlace, Phase, Rules, Sleep, State};
 use crate::error::AppendError;
 use crate::message::{Message, Record};
+
+/// How long the retention thread waits before it looks again by itself.
+const RETENTION_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// What the log needs of the world around it.
 #[derive(Clone)]
@@ -49,7 +51,6 @@ pub struct Log {
     pub(super) layout: Layout,
     pub(super) host: Host,
     pub(super) mark: Mark,
-    pub(super) directory: PathBuf,
     pub(super) state: Mutex<State>,
     pub(super) durable: Durable,
     /// Wakes the flusher.
@@ -138,31 +139,27 @@ impl Log {
                 Some(placed) => return self.wait_blocking(placed.sequence),
                 None => {
                     let mut state = self.lock();
-                    self.retention_wanted
-                        .wait_for(&mut state, std::time::Duration::from_millis(20));
+                    self.retention_wanted.wait_for(&mut state, RETENTION_LOOK);
                 }
             }
         }
     }
 
-    fn wait_blocking(&self, sequence: u64) -> Result<(), AppendError> {
-        let mut state = self.lock();
-        while state.synced.max(self.written_if_done(&state)) < sequence {
-            if state.phase == Phase::Failed {
-                return Err(AppendError::Closed);
-            }
-            self.retention_wanted
-                .wait_for(&mut state, std::time::Duration::from_millis(20));
-        }
-        Ok(())
+    /// Waits until everything placed so far is written.
+    pub(super) fn wait_for_all(&self) -> Result<(), AppendError> {
+        let sequence = self.lock().sequence;
+        self.wait_blocking(sequence)
     }
 
-    fn written_if_done(&self, state: &State) -> u64 {
-        if self.config.durability == Durability::Fsync {
-            0
-        } else {
-            state.written
+    fn wait_blocking(&self, sequence: u64) -> Result<(), AppendError> {
+        let mut state = self.lock();
+        while state.written < sequence {
+            if state.phase != Phase::Open {
+                return Err(AppendError::Closed);
+            }
+            self.retention_wanted.wait_for(&mut state, RETENTION_LOOK);
         }
+        Ok(())
     }
 
     fn draft(&self, batch: &[Record]) -> Result<Draft, AppendError> {

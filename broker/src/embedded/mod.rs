@@ -5,7 +5,7 @@
 //! one *sync group* and wakes those who wait ([`durable`]). [`chores`] writes segments ahead of use and seals full ones
 //! with an [`index`]. A [`reader`] takes the newest messages from memory and older ones from the disk; [`retention`]
 //! frees whole segments, oldest first. After any kind of end [`recover`] finds out what the log holds, by one rule;
-//! [`damage`] refuses to guess. All of it stands on a small file layer ([`disk`]) that tests can fail at will.
+//! [`damage`] refuses to guess, [`inspect()`] shows, [`repair()`] carries out what a person decides. All of it stands on a small file layer ([`disk`]) that tests can fail at will.
 
 mod chores;
 mod config;
@@ -15,19 +15,23 @@ mod durable;
 mod flusher;
 mod frame;
 mod index;
+mod inspect;
 mod log;
 mod open;
 mod partition;
 mod reader;
 mod recover;
+mod repair;
 mod retention;
 mod segment;
 mod state;
 
 pub use config::{Config, Durability, PartitionCounts};
 pub(crate) use frame::own_message;
+pub use inspect::{Inspection, PartitionReport, SegmentReport, inspect, inspect_on};
 pub use log::Host;
 pub(crate) use log::{Condition, Log};
 pub(crate) use open::OpenLog;
 pub(crate) use reader::Next;
+pub use repair::{Decision, repair, repair_on};
 pub use retention::Keeper;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
@@ -38,15 +38,15 @@ impl OpenLog {
         std::fs::create_dir_all(directory).map_err(Error::io(format!("create {path}")))?;
         let lock = lock(directory)?;
         let host = Host::new(Arc::new(OsDisk::new(directory)));
-        OpenLog::start(config, host, directory.to_path_buf(), Some(lock))
+        OpenLog::start(config, host, Some(lock))
     }
 
     /// Opens the log on a host of the caller's, unlocked.
     pub fn open_on(config: &Config, host: Host) -> Result<OpenLog, Error> {
-        OpenLog::start(config, host, PathBuf::new(), None)
+        OpenLog::start(config, host, None)
     }
 
-    fn start(config: &Config, host: Host, directory: PathBuf, lock: Option<File>) -> Result<OpenLog, Error> {
+    fn start(config: &Config, host: Host, lock: Option<File>) -> Result<OpenLog, Error> {
         config.check()?;
         let layout = Layout::new(config);
         let recovered = recover::recover(&*host.disk, &layout, config.segment_bytes)?;
@@ -58,14 +58,13 @@ impl OpenLog {
                 .to_le_bytes(),
         };
         let durable = Durable::new(recovered.sequence);
-        let state = begin(config, &*host.disk, recovered)?;
+        let state = begin(config, &host, recovered)?;
         let log = Arc::new(Log {
             readable: (0..layout.len()).map(|_| Notify::new()).collect(),
             config: config.clone(),
             layout,
             host,
             mark,
-            directory,
             state: Mutex::new(state),
             durable,
             flush_wanted: Condvar::new(),
@@ -156,7 +155,8 @@ fn forget_clean_stop(disk: &dyn Disk) -> Result<(), Error> {
 }
 
 /// The state of a log that goes on in a fresh segment behind what was recovered.
-fn begin(config: &Config, disk: &dyn Disk, recovered: Recovered) -> Result<State, Error> {
+fn begin(config: &Config, host: &Host, recovered: Recovered) -> Result<State, Error> {
+    let now = (host.now)();
     let mut segments = recovered.segments;
     let mut spares: VecDeque<_> = recovered.spares.into();
     let mut used_bytes = recovered.used_bytes;
@@ -164,7 +164,7 @@ fn begin(config: &Config, disk: &dyn Disk, recovered: Recovered) -> Result<State
         Some(spare) => spare,
         None => {
             let number = segments.keys().next_back().map_or(1, |last| last + 1);
-            let blank = chores::create_blank(disk, number, config.segment_bytes);
+            let blank = chores::create_blank(&*host.disk, number, config.segment_bytes);
             used_bytes += config.segment_bytes;
             (
                 number,
@@ -173,7 +173,12 @@ fn begin(config: &Config, disk: &dyn Disk, recovered: Recovered) -> Result<State
         }
     };
     let index = RwLock::new(Index::Memory(MemoryIndex::default()));
-    let segment = Arc::new(Segment { number, file, index });
+    let segment = Arc::new(Segment {
+        number,
+        file,
+        created: now,
+        index,
+    });
     segments.insert(number, Arc::clone(&segment));
     let active = Active {
         segment,
@@ -201,7 +206,7 @@ fn begin(config: &Config, disk: &dyn Disk, recovered: Recovered) -> Result<State
 }
 
 /// Locks the directory for this process.
-fn lock(directory: &Path) -> Result<File, Error> {
+pub fn lock(directory: &Path) -> Result<File, Error> {
     let path = directory.join("LOCK");
     let failed = || Error::io(format!("lock {}", path.display()));
     let options = File::options()

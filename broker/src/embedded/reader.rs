@@ -50,9 +50,12 @@ pub struct DiskPlan {
 }
 
 /// A message's place on the disk.
+#[derive(Clone)]
 pub struct Located {
-    segment: Arc<Segment>,
-    entry: Entry,
+    /// The segment.
+    pub segment: Arc<Segment>,
+    /// Where in it.
+    pub entry: Entry,
 }
 
 impl Log {
@@ -210,7 +213,7 @@ impl DiskPlan {
             if entries.len() == max {
                 range.end = entries.last().map_or(range.end, |entry| entry.offset + 1);
             }
-            for entry in entries.into_iter().filter(|entry| entry.length > 0) {
+            for entry in entries.into_iter().filter(|entry| !entry.is_given_up()) {
                 located.insert(
                     entry.offset,
                     Located {
@@ -243,7 +246,7 @@ fn index_unread(segment: &Segment) -> impl FnOnce(io::Error) -> Error {
 }
 
 /// Reads messages in the order given, neighbours together, until `bytes_max`; at least one.
-fn read_located(
+pub fn read_located(
     place: (Topic, Option<u32>),
     located: &[Located],
     bytes_max: usize,
@@ -252,14 +255,23 @@ fn read_located(
     let mut bytes = 0_usize;
     let mut rest = located;
     while let Some(first) = rest.first() {
+        if bytes > 0 && bytes + first.entry.length as usize > bytes_max {
+            break;
+        }
         let (count, end) = neighbours(rest, bytes_max.saturating_sub(bytes));
         let (run, behind) = rest.split_at(count);
         rest = behind;
         let start = u64::from(first.entry.position);
         let length = usize::try_from(end - start).unwrap_or(usize::MAX);
-        let name = || segment::file_name(first.segment.number);
-        let piece =
-            read_up_to(&*first.segment.file, start, length).map_err(Error::io(format!("read {}", name())))?;
+        let failed = || Error::io(format!("read {}", segment::file_name(first.segment.number)));
+        if length as u64 > READ_BYTES && end > first.segment.file.len().map_err(failed())? {
+            return Err(damaged(
+                &first.segment,
+                first.entry,
+                "an index that points behind the segment's end",
+            ));
+        }
+        let piece = read_up_to(&*first.segment.file, start, length).map_err(failed())?;
         let piece = Bytes::from(piece);
         for Located { entry, segment } in run {
             let from = (u64::from(entry.position) - start) as usize;
@@ -273,9 +285,6 @@ fn read_located(
             bytes += entry.length as usize;
             messages.push(message);
         }
-        if bytes >= bytes_max {
-            break;
-        }
     }
     Ok(messages)
 }
@@ -288,10 +297,10 @@ fn neighbours(located: &[Located], bytes_max: usize) -> (usize, u64) {
     for next in &located[1..] {
         let position = u64::from(next.entry.position);
         bytes += next.entry.length as usize;
-        let near =
-            Arc::ptr_eq(&next.segment, &first.segment) && (until..=until + BRIDGE_BYTES).contains(&position);
-        let small = end(&next.entry) - u64::from(first.entry.position) <= READ_BYTES;
-        if !near || !small || bytes > bytes_max {
+        let near = Arc::ptr_eq(&next.segment, &first.segment)
+            && (until..=until + BRIDGE_BYTES).contains(&position)
+            && end(&next.entry) - u64::from(first.entry.position) <= READ_BYTES;
+        if !near || bytes > bytes_max {
             break;
         }
         (count, until) = (count + 1, end(&next.entry));

@@ -91,12 +91,8 @@ pub fn recover(disk: &dyn Disk, layout: &Layout, segment_bytes: u64) -> Result<R
         match recovery.take(&found[at], found.get(at + 1))? {
             None => {}
             Some(end) => {
-                damage::judge(
-                    found[at..].iter().chain(&spares),
-                    &end,
-                    &recovery.partitions,
-                    layout,
-                )?;
+                let reached = Some((&recovery.partitions[..], layout));
+                damage::judge(found[at..].iter().chain(&spares), &end, reached)?;
                 recovery.cut(&found[at..], &spares, &end)?;
                 break;
             }
@@ -259,6 +255,7 @@ impl<'a> Recovery<'a> {
         let segment = Segment {
             number: found.number,
             file: Arc::clone(&found.file),
+            created: header.created,
             index: RwLock::new(index),
         };
         self.segments.insert(found.number, Arc::new(segment));
@@ -301,6 +298,7 @@ impl<'a> Recovery<'a> {
         let segment = Arc::new(Segment {
             number: found.number,
             file: Arc::clone(&found.file),
+            created: header.created,
             index,
         });
         self.walked = Some(Walked {

@@ -26,6 +26,8 @@ pub struct Segment {
     pub number: u64,
     /// Its file.
     pub file: Arc<dyn DiskFile>,
+    /// When it was taken into use.
+    pub created: UnixMillis,
     /// Where its messages lie.
     pub index: RwLock<Index>,
 }

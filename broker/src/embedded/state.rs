@@ -333,7 +333,12 @@ impl State {
         let (number, file) = self.spares.pop_front().expect("the caller has looked");
         let full = self.seal(rules);
         let index = RwLock::new(Index::Memory(MemoryIndex::default()));
-        let segment = Arc::new(Segment { number, file, index });
+        let segment = Arc::new(Segment {
+            number,
+            file,
+            created: now,
+            index,
+        });
         self.segments.insert(number, Arc::clone(&segment));
         let before = Active {
             segment,

@@ -163,7 +163,8 @@ impl Journal {
     /// Bytes of changes that one commit takes at most.
     #[must_use]
     pub fn changes_bytes_max(&self) -> usize {
-        self.broker.message_bytes_max(self.topic) - META_BYTES_MAX
+        let limit = self.broker.message_bytes_max(self.topic);
+        limit - META_BYTES_MAX.min(limit / 2)
     }
 
     /// Commits a batch: its outputs, its changes and the input offset reached, all or nothing. `tables` holds the
@@ -178,7 +179,7 @@ impl Journal {
         let room = self.changes_bytes_max().saturating_sub(changes_bytes);
         let slice = self
             .round
-            .slice(tables, self.round.due_bytes(changes_bytes).min(room / 2));
+            .slice(tables, self.round.due_bytes(changes_bytes).min(room / 4 * 3));
         self.write(commit, slice).await
     }
 

@@ -122,6 +122,28 @@ impl SimDisk {
         contents.sync();
     }
 
+    /// Cuts a file; for tests of damage.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn truncate(&self, name: &str, length: usize) {
+        let mut state = self.shared.state.lock();
+        let file = state.names[name];
+        let contents = state.files.get_mut(&file).expect("the directory names it");
+        contents.now.truncate(length);
+        contents.sync();
+    }
+
+    /// What a file holds now.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    #[must_use]
+    pub fn contents(&self, name: &str) -> Vec<u8> {
+        let state = self.shared.state.lock();
+        state.files[&state.names[name]].now.clone()
+    }
+
     fn from_files(names: BTreeMap<String, u64>, files: BTreeMap<u64, Contents>) -> SimDisk {
         let next_file = files.keys().last().map_or(0, |last| last + 1);
         let durable_names = names.clone();
