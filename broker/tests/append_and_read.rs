@@ -1,5 +1,6 @@
 //! What was appended is read back: at the tail, from the disk, by pointer, after a clean stop and after none.
 //! Uses the operating system's disk.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! A full disk, and a failing one: appends are refused with a clear error, nothing acknowledged is lost, and it goes on
 //! by itself when space returns; a failed sync or write ends the process. Shown on the disk in memory, and on a small
 //! filesystem of the operating system.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

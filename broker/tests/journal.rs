@@ -1,5 +1,6 @@
 //! Journals: a new owner finds exactly what was committed, whatever happened between any two steps, and a former owner
 //! that wakes up is refused before it writes anything.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

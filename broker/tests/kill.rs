@@ -3,6 +3,7 @@
 //!
 //! The child is this test binary again, told by an environment variable where to write. `TIDEGATE_CHAOS_KILLS` sets
 //! how many times it is killed.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! The log against a plain one in memory: the same random operations, the same answers, through clean stops, kills and
 //! rotations of segments.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Power loss: any subset of the pages written since the last sync is gone. The log opens, and every message that was
 //! acknowledged is there, in order, once. Without syncs the same check notices.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

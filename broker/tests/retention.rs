@@ -1,5 +1,6 @@
 //! Retention: segments go when requests are old enough or space is short, and what somebody still needs outlives them:
 //! a parked delivery's event, rows the audit has not read, a quiet journal, a dead letter.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -2,6 +2,7 @@
 //! held, both counted; and any of them is one read of the log away.
 //!
 //! A second process of this test binary opens the log, so that what it holds is its own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -42,7 +42,7 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Cuts or extends the file.
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// Bytes in the file.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 }
 
 /// What a disk was asked to do since it was opened.

@@ -262,7 +262,7 @@ impl IndexFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(footer_at) = file.len()?.checked_sub(FOOTER as u64) else {
+        let Some(footer_at) = file.length()?.checked_sub(FOOTER as u64) else {
             return Ok(None);
         };
         let footer = read_up_to(&*file, footer_at, FOOTER)?;

@@ -9,7 +9,7 @@ use super::damage;
 use super::disk::{Disk, OsDisk};
 use super::frame::{Bad, KEPT, STANDING, TRIM};
 use super::recover::{CLEAN, ChainEnd, Found, find_segments};
-use super::segment::{self, Chain, SEGMENT_HEADER};
+use super::segment::{self, Chain};
 use crate::error::{Damage, Error};
 
 /// What a log holds.
@@ -138,28 +138,14 @@ impl<'a> Whole<'a> {
             return Ok(None);
         };
         let next = self.found.get(self.at + 1).and_then(|next| next.header.ok());
-        let chain = match self.begin(found) {
-            Ok(chain) => chain,
-            Err(bad) => {
-                let nothing = Chain {
-                    position: 0,
-                    sequence: 1,
-                    previous_crc: 0,
-                    synced: 0,
-                };
-                let chain = self
-                    .chain
-                    .map_or(nothing, |(_, chain)| Chain { position: 0, ..chain });
-                return self.broken(found, chain, bad);
-            }
+        let mut chain = match Chain::enter(self.chain, found.number, found.header) {
+            Ok((_, chain)) => chain,
+            Err(bad) => return self.broken(found, Chain::stopped(self.chain), bad),
         };
         let mut report = begin_report(found, chain)?;
-        let mut chain = chain;
         loop {
             let (end, bad) = self.walk(found, chain, &mut report)?;
-            let goes_on = next.is_some_and(|next| {
-                (next.first_sequence, next.previous_crc) == (end.sequence, end.previous_crc)
-            });
+            let goes_on = end.goes_on(next);
             let broken = if goes_on {
                 None
             } else {
@@ -185,20 +171,6 @@ impl<'a> Whole<'a> {
             self.at = if goes_on { self.at + 1 } else { self.found.len() };
             return Ok(Some(Step::Segment(report)));
         }
-    }
-
-    fn begin(&self, found: &Found) -> Result<Chain, Bad> {
-        let header = found.header?;
-        let Some((before, chain)) = self.chain else {
-            return Ok(Chain::at(&header));
-        };
-        let follows = (header.first_sequence, header.previous_crc) == (chain.sequence, chain.previous_crc)
-            && (header.number, found.number) == (before + 1, before + 1);
-        let chain = Chain {
-            position: SEGMENT_HEADER as u64,
-            ..chain
-        };
-        if follows { Ok(chain) } else { Err(Bad::Chain) }
     }
 
     fn walk(&self, found: &Found, chain: Chain, report: &mut SegmentReport) -> Result<(Chain, Bad), Error> {
@@ -240,7 +212,7 @@ impl<'a> Whole<'a> {
 }
 
 fn begin_report(found: &Found, chain: Chain) -> Result<SegmentReport, Error> {
-    let file_bytes = found.file.len().map_err(Error::io("look at a segment"))?;
+    let file_bytes = found.file.length().map_err(Error::io("look at a segment"))?;
     Ok(SegmentReport {
         number: found.number,
         created: found.header.map_or(UnixMillis(0), |header| header.created),

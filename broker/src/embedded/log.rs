@@ -227,7 +227,7 @@ impl Log {
         let placed = match placed {
             Ok(placed) => placed,
             Err(NoPlace::Wait) => return Ok(None),
-            Err(refused) => return Err(self.refusal(&state, refused, draft.as_ref(), ask)),
+            Err(refused) => return Err(self.refusal(&state, refused)),
         };
         if state.short_of_space {
             self.note_space(&state);
@@ -251,20 +251,19 @@ impl Log {
         Ok(Some(placed))
     }
 
-    fn refusal(&self, state: &State, refused: NoPlace, draft: Option<&Draft>, ask: &Ask) -> AppendError {
+    fn refusal(&self, state: &State, refused: NoPlace) -> AppendError {
         match refused {
             NoPlace::Closed | NoPlace::Wait => AppendError::Closed,
-            NoPlace::Full => {
+            NoPlace::Full(needed) => {
                 self.note_space(state);
                 self.retention_wanted.notify_all();
                 AppendError::Full {
-                    needed: draft.map_or(0, Draft::length) as u64,
+                    needed,
                     used: state.used_bytes,
                     limit: self.config.disk_bytes_max,
                 }
             }
-            NoPlace::Overtaken(found) => {
-                let (slot, expected) = ask.expected.expect("only an expectation can fail");
+            NoPlace::Overtaken(slot, expected, found) => {
                 let (topic, partition) = self.layout.place(slot);
                 AppendError::Overtaken {
                     topic: topic.label(),

@@ -80,9 +80,9 @@ impl OpenLog {
             threads: Mutex::default(),
             _lock: lock,
         };
-        open.spawn("log-flusher", |log| flusher::run(log))?;
-        open.spawn("log-chores", |log| chores::run(log))?;
-        open.spawn("log-retention", |log| retention::run(log))?;
+        open.spawn("log-flusher", flusher::run)?;
+        open.spawn("log-chores", chores::run)?;
+        open.spawn("log-retention", retention::run)?;
         Ok(open)
     }
 

@@ -264,7 +264,7 @@ pub fn read_located(
         let start = u64::from(first.entry.position);
         let length = usize::try_from(end - start).unwrap_or(usize::MAX);
         let failed = || Error::io(format!("read {}", segment::file_name(first.segment.number)));
-        if length as u64 > READ_BYTES && end > first.segment.file.len().map_err(failed())? {
+        if length as u64 > READ_BYTES && end > first.segment.file.length().map_err(failed())? {
             return Err(damaged(
                 &first.segment,
                 first.entry,

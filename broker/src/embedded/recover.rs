@@ -152,34 +152,10 @@ impl<'a> Recovery<'a> {
     /// Takes one segment in; returns where the chain ends, if it does not go on in `next`.
     fn take(&mut self, found: &Found, next: Option<&Found>) -> Result<Option<ChainEnd>, Error> {
         let name = segment::file_name(found.number);
-        let follows = |header: &SegmentHeader| match self.chain {
-            None => Ok(Chain::at(header)),
-            Some((before, chain)) => {
-                let fits = header.first_sequence == chain.sequence
-                    && header.previous_crc == chain.previous_crc
-                    && (header.number, found.number) == (before + 1, before + 1);
-                let chain = Chain {
-                    position: SEGMENT_HEADER as u64,
-                    ..chain
-                };
-                if fits { Ok(chain) } else { Err(Bad::Chain) }
-            }
-        };
-        let header = found
-            .header
-            .and_then(|header| follows(&header).map(|chain| (header, chain)));
-        let (header, start) = match header {
-            Ok(header) => header,
+        let (header, start) = match Chain::enter(self.chain, found.number, found.header) {
+            Ok(entered) => entered,
             Err(bad) => {
-                let nothing = Chain {
-                    position: 0,
-                    sequence: 1,
-                    previous_crc: 0,
-                    synced: 0,
-                };
-                let chain = self
-                    .chain
-                    .map_or(nothing, |(_, chain)| Chain { position: 0, ..chain });
+                let chain = Chain::stopped(self.chain);
                 return Ok(Some(ChainEnd {
                     mark: self.mark,
                     segment: found.number,
@@ -204,10 +180,7 @@ impl<'a> Recovery<'a> {
         }
         let (chain, bad) = self.walk(found, &header, start)?;
         self.chain = Some((found.number, chain));
-        let goes_on = next.and_then(|next| next.header.ok()).is_some_and(|next| {
-            (next.first_sequence, next.previous_crc) == (chain.sequence, chain.previous_crc)
-        });
-        if goes_on {
+        if chain.goes_on(next.and_then(|next| next.header.ok())) {
             self.seal_walked(chain)?;
             return Ok(None);
         }
@@ -224,7 +197,7 @@ impl<'a> Recovery<'a> {
         let Some((file, seal)) = IndexFile::open(self.disk, &segment::index_name(found.number))? else {
             return Ok(None);
         };
-        let length = found.file.len()?;
+        let length = found.file.length()?;
         let fits = seal.segment == found.number && seal.first_sequence == header.first_sequence;
         // A segment that is shorter than its index says is walked, and then judged by what is missing.
         if !fits || length < seal.used_bytes {
@@ -344,7 +317,7 @@ impl<'a> Recovery<'a> {
         if let Some((file, _)) = IndexFile::open(self.disk, &name).map_err(failed())? {
             *walked.segment.index.write() = Index::File(file);
         }
-        self.bytes += walked.segment.file.len().map_err(failed())?;
+        self.bytes += walked.segment.file.length().map_err(failed())?;
         self.segments.insert(number, walked.segment);
         Ok(())
     }
@@ -391,7 +364,7 @@ impl<'a> Recovery<'a> {
         for spare in &spares {
             let length = spare
                 .file
-                .len()
+                .length()
                 .map_err(Error::io("look at a segment written ahead"))?;
             if clean && self.spares_survive && length == segment_bytes && spare.number == expected {
                 usable.push((spare.number, Arc::clone(&spare.file)));

@@ -151,7 +151,7 @@ fn find_next(
     };
     let length = here
         .file
-        .len()
+        .length()
         .map_err(failed())?
         .max(position + FRAME_HEADER as u64)
         .next_multiple_of(8);
@@ -178,7 +178,7 @@ fn write_gap(here: &Found, chain: Chain, (goes_on, mark): (&GoesOn, Mark)) -> Re
         count: goes_on.previous_crc,
         kind: GAP,
     };
-    if here.file.len().map_err(failed())? < goes_on.position {
+    if here.file.length().map_err(failed())? < goes_on.position {
         here.file.set_len(goes_on.position).map_err(failed())?;
     }
     here.file

@@ -151,7 +151,7 @@ fn candidate(log: &Log) -> Option<(Arc<Segment>, Why)> {
 
 /// Frees a segment; false when that would gain next to nothing.
 fn free(log: &Log, segment: &Arc<Segment>, why: Why) -> Result<bool, Unfreed> {
-    let file_bytes = segment.file.len().map_err(Error::io("look at a segment"))?;
+    let file_bytes = segment.file.length().map_err(Error::io("look at a segment"))?;
     let mut live = Live::find(log, segment, true)?;
     let gains_little = |live: &Live| why == Why::Space && live.bytes() * 4 > file_bytes * 3;
     let mut given_up = 0;

@@ -139,7 +139,7 @@ impl<'a> Window<'a> {
         } else {
             header.length as usize
         };
-        if position + u64::from(header.length) > self.file.len()? {
+        if position + u64::from(header.length) > self.file.length()? {
             return Ok(Err(Bad::Length));
         }
         let bytes = self.bytes(position, here)?;
@@ -200,6 +200,47 @@ impl Chain {
         }
     }
 
+    /// The chain at the beginning of segment `number` behind `before`, if the segment follows: the number of the one
+    /// before and the chain at its end, or nothing for the first.
+    pub fn enter(
+        before: Option<(u64, Chain)>,
+        number: u64,
+        header: Result<SegmentHeader, Bad>,
+    ) -> Result<(SegmentHeader, Chain), Bad> {
+        let header = header?;
+        let Some((before, chain)) = before else {
+            return Ok((header, Chain::at(&header)));
+        };
+        let follows = (header.first_sequence, header.previous_crc) == (chain.sequence, chain.previous_crc)
+            && (header.number, number) == (before + 1, before + 1);
+        let chain = Chain {
+            position: SEGMENT_HEADER as u64,
+            ..chain
+        };
+        if follows {
+            Ok((header, chain))
+        } else {
+            Err(Bad::Chain)
+        }
+    }
+
+    /// The end of the chain where a segment cannot be entered.
+    pub fn stopped(before: Option<(u64, Chain)>) -> Chain {
+        let nothing = Chain {
+            position: 0,
+            sequence: 1,
+            previous_crc: 0,
+            synced: 0,
+        };
+        before.map_or(nothing, |(_, chain)| Chain { position: 0, ..chain })
+    }
+
+    /// Whether the chain goes on in a segment with this header.
+    pub fn goes_on(&self, header: Option<SegmentHeader>) -> bool {
+        let next = header.map(|header| (header.first_sequence, header.previous_crc));
+        next == Some((self.sequence, self.previous_crc))
+    }
+
     /// The chain behind `frame`, if the frame follows.
     pub fn follow(self, frame: &FrameHeader) -> Result<Chain, Bad> {
         if frame.sequence != self.sequence || frame.previous_crc != self.previous_crc {
@@ -254,7 +295,7 @@ pub fn search(
     mut position: u64,
     mut visit: impl FnMut(&WalkedFrame<'_>) -> bool,
 ) -> io::Result<()> {
-    let length = file.len()?;
+    let length = file.length()?;
     let mut window = Window::new(file);
     while position + FRAME_HEADER as u64 <= length {
         let piece = window.bytes(position, WALK_BYTES / 2)?;

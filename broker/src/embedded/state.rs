@@ -141,12 +141,12 @@ pub enum Class {
 pub enum NoPlace {
     /// A group or a segment must be finished first; wait and try again.
     Wait,
-    /// There is no space.
-    Full,
+    /// There is no space for so many bytes.
+    Full(u64),
     /// The log is closed.
     Closed,
-    /// A partition's next offset is another than expected.
-    Overtaken(u64),
+    /// A partition's next offset is another than expected: its slot, the expected one, the found one.
+    Overtaken(usize, u64, u64),
 }
 
 /// A frame that has its place.
@@ -197,19 +197,19 @@ impl State {
         if let Some((slot, expected)) = ask.expected
             && self.partitions[slot].end != expected
         {
-            return Err(NoPlace::Overtaken(self.partitions[slot].end));
+            return Err(NoPlace::Overtaken(slot, expected, self.partitions[slot].end));
         }
         if self.group.bytes > 0 && self.group.bytes + length > rules.config.group_bytes_max {
             return Err(NoPlace::Wait);
         }
         let fits = self.active.position + length as u64 <= self.active.length;
         if !self.has_room(rules, length as u64, ask.class) {
-            return Err(NoPlace::Full);
+            return Err(NoPlace::Full(length as u64));
         }
         if !fits {
             if self.spares.is_empty() {
                 return Err(if self.short_of_space {
-                    NoPlace::Full
+                    NoPlace::Full(length as u64)
                 } else {
                     NoPlace::Wait
                 });
@@ -255,7 +255,8 @@ impl State {
                 length: record.length,
             };
             note_record(&mut index, record, entry, ask.now);
-            self.publish(rules, record, &bytes, &mut readable);
+            let slot = self.publish(rules, record, &bytes);
+            readable.extend(slot.filter(|slot| readable.last() != Some(slot)));
         }
         drop(index);
         self.group.awaited += usize::from(ask.awaited);
@@ -266,16 +267,17 @@ impl State {
         }
     }
 
-    fn publish(&mut self, rules: &Rules<'_>, record: &DraftRecord, frame: &Bytes, readable: &mut Vec<usize>) {
+    /// Makes a record known; returns its slot if readers may have it at once.
+    fn publish(&mut self, rules: &Rules<'_>, record: &DraftRecord, frame: &Bytes) -> Option<usize> {
         let slot = slot_of(rules, record);
         let partition = &mut self.partitions[slot];
         if record.flags & TRIM != 0 {
             partition.trim(record.offset);
-            return;
+            return None;
         }
         if record.flags & KEPT != 0 {
             partition.note_kept(record.offset, self.active.segment.number);
-            return;
+            return None;
         }
         let start = record.position as usize;
         partition
@@ -287,12 +289,10 @@ impl State {
             .push_back((self.sequence, slot as u32, record.length));
         if record.topic.waits_for_sync() {
             self.group.readable.push((slot, record.offset + 1));
-        } else {
-            partition.readable = record.offset + 1;
-            if readable.last() != Some(&slot) {
-                readable.push(slot);
-            }
+            return None;
         }
+        partition.readable = record.offset + 1;
+        Some(slot)
     }
 
     /// Joins a frame to the chain; returns its bytes, its position and its records.

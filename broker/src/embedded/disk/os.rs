@@ -135,7 +135,7 @@ impl DiskFile for OsFile {
         self.file.set_len(length)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 }

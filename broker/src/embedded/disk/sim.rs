@@ -352,7 +352,7 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.with(|contents| contents.now.len() as u64))
     }
 }
