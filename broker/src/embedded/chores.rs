@@ -61,15 +61,13 @@ pub fn run(log: &Log) {
 fn pause(log: &Log, error: &io::Error) {
     let mut state = log.lock();
     if !state.short_of_space {
-        tracing::warn!("log cannot write a segment ahead or seal one: {error}; it keeps trying");
+        tracing::debug!("log cannot write a segment ahead or seal one: {error}; it keeps trying");
         metrics::short_of_space();
     }
     state.short_of_space = true;
     log.note_space(&state);
-    drop(state);
     log.room.notify_waiters();
     log.retention_wanted.notify_all();
-    let mut state = log.lock();
     if state.phase == Phase::Open {
         log.chore_wanted.wait_for(&mut state, RETRY);
     }

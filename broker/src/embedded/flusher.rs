@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::Durability;
+use super::group::{Group, Sleep, Write};
 use super::log::Log;
 use super::segment::Segment;
-use super::state::{Group, Phase, Sleep, State, Write};
+use super::state::{Phase, State};
 use crate::metrics;
 
 /// Appends that must have come together before a group is kept open for more of them.
@@ -92,7 +93,7 @@ impl Flusher<'_> {
     fn group_due(&self, state: &State) -> Option<(Instant, Sleep)> {
         let config = &self.log.config;
         let since = state.group.since?;
-        if state.phase != Phase::Open || state.group_is_full(config) {
+        if state.phase != Phase::Open || state.group.is_full(config) {
             return Some((since, Sleep::UntilFull));
         }
         if state.group.awaited == 0 {

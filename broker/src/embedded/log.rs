@@ -12,10 +12,12 @@ use tokio::sync::Notify;
 
 use super::config::{Config, Layout};
 use super::disk::Disk;
+use super::draft::Draft;
 use super::durable::Durable;
-use super::frame::{Draft, Mark};
-use super::retention::{Keeper, Keepers};
-use super::state::{Ask, Class, InPlace, NoPlace, Phase, Rules, Sleep, State};
+use super::frame::Mark;
+use super::group::Sleep;
+use super::keepers::{Keeper, Keepers};
+use super::state::{Ask, Class, InPlace, NoPlace, Phase, Rules, State};
 use crate::error::AppendError;
 use crate::message::{Message, Record};
 
@@ -235,8 +237,8 @@ impl Log {
         let wake = match state.sleep {
             Sleep::Awake => false,
             Sleep::UntilFrame => true,
-            Sleep::UntilAwaited => ask.awaited || state.group_is_full(&self.config),
-            Sleep::UntilFull => state.group_is_full(&self.config),
+            Sleep::UntilAwaited => ask.awaited || state.group.is_full(&self.config),
+            Sleep::UntilFull => state.group.is_full(&self.config),
         };
         if wake {
             state.sleep = Sleep::Awake;
@@ -279,7 +281,16 @@ impl Log {
     pub(super) fn note_space(&self, state: &State) {
         let length = self.config.segment_bytes / 8;
         let room = state.has_room(&self.rules(), length, Class::Intake);
-        self.has_space.store(room && state.phase == Phase::Open, Relaxed);
+        let room = room && state.phase == Phase::Open;
+        match (self.has_space.swap(room, Relaxed), room) {
+            (true, false) => tracing::warn!(
+                "log is out of space with {} of {} bytes in use: requests are refused until some is freed",
+                state.used_bytes,
+                self.config.disk_bytes_max
+            ),
+            (false, true) => tracing::info!("log has space again: requests are taken"),
+            _ => {}
+        }
     }
 
     pub(crate) fn slot(&self, topic: Topic, partition: u32) -> Result<usize, AppendError> {

@@ -14,13 +14,14 @@ use tokio::sync::Notify;
 use super::config::{Config, Layout};
 use super::disk::{Disk, OsDisk};
 use super::durable::Durable;
+use super::group::{Group, Sleep};
 use super::index::{Index, MemoryIndex};
+use super::keepers::Keepers;
 use super::log::{Host, Log};
 use super::recover::{self, CLEAN, Recovered};
-use super::retention::{self, Keepers};
 use super::segment::{self, SEGMENT_HEADER, Segment};
-use super::state::{Active, Group, Phase, Sleep, State, Tail};
-use super::{chores, flusher};
+use super::state::{Active, Phase, State, Tail};
+use super::{chores, flusher, retention};
 use crate::error::Error;
 
 /// An open log with its threads; dropping it stops them without a clean stop.

@@ -7,19 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
-
-use parking_lot::RwLock;
-use tidegate_schemas::Topic;
 
 use super::config::Layout;
 use super::damage;
 use super::disk::{Disk, DiskFile, read_up_to};
-use super::frame::{Bad, KEPT, Mark, RECORD_HEADER, RecordHeader, STANDING, TRIM};
-use super::index::{self, Entry, Index, IndexFile, MemoryIndex, Seal};
+use super::frame::{Bad, Mark};
 use super::partition::Partition;
-use super::segment::{self, Chain, SEGMENT_HEADER, Segment, SegmentHeader, WalkedFrame};
+use super::segment::{self, Chain, SEGMENT_HEADER, Segment, SegmentHeader};
 use crate::error::Error;
 
 /// The file that says that the log was closed in good order.
@@ -101,23 +96,24 @@ pub fn recover(disk: &dyn Disk, layout: &Layout, segment_bytes: u64) -> Result<R
     recovery.finish(spares, clean, segment_bytes)
 }
 
-struct Recovery<'a> {
-    disk: &'a dyn Disk,
-    layout: &'a Layout,
-    mark: Option<Mark>,
-    segments: BTreeMap<u64, Arc<Segment>>,
-    partitions: Vec<Partition>,
-    chain: Option<(u64, Chain)>,
-    walked: Option<Walked>,
-    bytes: u64,
-    spares_survive: bool,
+/// A recovery under way.
+pub(super) struct Recovery<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) layout: &'a Layout,
+    pub(super) mark: Option<Mark>,
+    pub(super) segments: BTreeMap<u64, Arc<Segment>>,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) chain: Option<(u64, Chain)>,
+    pub(super) walked: Option<Walked>,
+    pub(super) bytes: u64,
+    pub(super) spares_survive: bool,
 }
 
 /// A segment that was walked and is not sealed yet.
-struct Walked {
-    segment: Arc<Segment>,
-    first_sequence: u64,
-    holds_messages: bool,
+pub(super) struct Walked {
+    pub(super) segment: Arc<Segment>,
+    pub(super) first_sequence: u64,
+    pub(super) holds_messages: bool,
 }
 
 /// Where the chain ends without a following segment.
@@ -151,7 +147,6 @@ impl<'a> Recovery<'a> {
 
     /// Takes one segment in; returns where the chain ends, if it does not go on in `next`.
     fn take(&mut self, found: &Found, next: Option<&Found>) -> Result<Option<ChainEnd>, Error> {
-        let name = segment::file_name(found.number);
         let (header, start) = match Chain::enter(self.chain, found.number, found.header) {
             Ok(entered) => entered,
             Err(bad) => {
@@ -164,9 +159,7 @@ impl<'a> Recovery<'a> {
                 }));
             }
         };
-        let sealed = self
-            .take_sealed(found, &header)
-            .map_err(Error::io(format!("read the index of {name}")))?;
+        let sealed = self.take_sealed(found, &header)?;
         if let Some(seal) = sealed {
             let (sequence, previous_crc) = (seal.last_sequence + 1, seal.last_crc);
             let chain = Chain {
@@ -190,136 +183,6 @@ impl<'a> Recovery<'a> {
             chain,
             found: bad,
         }))
-    }
-
-    /// Takes a segment in by its index, if it has one that fits.
-    fn take_sealed(&mut self, found: &Found, header: &SegmentHeader) -> io::Result<Option<Seal>> {
-        let Some((file, seal)) = IndexFile::open(self.disk, &segment::index_name(found.number))? else {
-            return Ok(None);
-        };
-        let length = found.file.length()?;
-        let fits = seal.segment == found.number && seal.first_sequence == header.first_sequence;
-        // A segment that is shorter than its index says is walked, and then judged by what is missing.
-        if !fits || length < seal.used_bytes {
-            return Ok(None);
-        }
-        let index = Index::File(file);
-        for extent in index.extents() {
-            let Some(slot) = self.layout.slot(extent.topic, extent.partition) else {
-                continue;
-            };
-            if extent.count > 0 {
-                self.partitions[slot]
-                    .extents
-                    .push_back((extent.fresh(), found.number));
-            }
-            if extent.kept > 0 {
-                self.partitions[slot].kept.push((extent.kept_span, found.number));
-            }
-        }
-        for (topic, partition, range) in &seal.standings {
-            let slot = self
-                .layout
-                .slot(*topic, *partition)
-                .ok_or_else(|| missing(*topic, *partition))?;
-            stand(&mut self.partitions[slot], range.start, range.end);
-        }
-        self.bytes += length;
-        let segment = Segment {
-            number: found.number,
-            file: Arc::clone(&found.file),
-            created: header.created,
-            index: RwLock::new(index),
-        };
-        self.segments.insert(found.number, Arc::new(segment));
-        Ok(Some(seal))
-    }
-
-    /// Takes a segment in frame by frame.
-    fn walk(&mut self, found: &Found, header: &SegmentHeader, start: Chain) -> Result<(Chain, Bad), Error> {
-        let mut index = MemoryIndex::default();
-        let mut holds_messages = false;
-        let mut unknown = None;
-        let (layout, partitions) = (self.layout, &mut self.partitions);
-        let walked = segment::walk(&*found.file, header.mark, start, |frame| {
-            for (record, place) in &frame.records {
-                let Some(slot) = layout.slot(record.topic, record.partition) else {
-                    unknown = Some((record.topic, record.partition));
-                    continue;
-                };
-                holds_messages |= record.flags & STANDING == 0;
-                let partition = &mut partitions[slot];
-                apply(partition, frame, (record, place), found.number);
-                let position = u32::try_from(frame.position).unwrap_or(u32::MAX) + place.start as u32;
-                let entry = Entry {
-                    offset: record.offset,
-                    position,
-                    length: place.len() as u32,
-                };
-                match record.flags {
-                    0 => index.push((record.topic, record.partition), entry, record.timestamp),
-                    KEPT => index.push_kept((record.topic, record.partition), entry, record.timestamp),
-                    _ => {}
-                }
-            }
-        });
-        let end = walked.map_err(Error::io(format!("read {}", segment::file_name(found.number))))?;
-        if let Some((topic, partition)) = unknown {
-            return Err(Error::Config(missing(topic, partition).to_string()));
-        }
-        let index = RwLock::new(Index::Memory(index));
-        let segment = Arc::new(Segment {
-            number: found.number,
-            file: Arc::clone(&found.file),
-            created: header.created,
-            index,
-        });
-        self.walked = Some(Walked {
-            segment,
-            first_sequence: header.first_sequence,
-            holds_messages,
-        });
-        Ok(end)
-    }
-
-    /// Makes a walked segment durable and writes its index.
-    fn seal_walked(&mut self, end: Chain) -> Result<(), Error> {
-        let Some(walked) = self.walked.take() else {
-            return Ok(());
-        };
-        let number = walked.segment.number;
-        let standings = self
-            .partitions
-            .iter()
-            .enumerate()
-            .filter(|(_, partition)| partition.end > 0);
-        let seal = Seal {
-            segment: number,
-            first_sequence: walked.first_sequence,
-            last_sequence: end.sequence - 1,
-            last_crc: end.previous_crc,
-            used_bytes: end.position,
-            standings: standings
-                .map(|(slot, partition)| {
-                    let (topic, place) = self.layout.place(slot);
-                    (topic, place, partition.trimmed..partition.end)
-                })
-                .collect(),
-        };
-        let failed = || Error::io(format!("seal {}", segment::file_name(number)));
-        walked.segment.file.sync().map_err(failed())?;
-        let bytes = match &*walked.segment.index.read() {
-            Index::Memory(memory) => memory.encode(&seal),
-            Index::File(_) => Vec::new(),
-        };
-        let name = segment::index_name(number);
-        index::write(self.disk, &name, &bytes).map_err(failed())?;
-        if let Some((file, _)) = IndexFile::open(self.disk, &name).map_err(failed())? {
-            *walked.segment.index.write() = Index::File(file);
-        }
-        self.bytes += walked.segment.file.length().map_err(failed())?;
-        self.segments.insert(number, walked.segment);
-        Ok(())
     }
 
     /// Removes everything behind the end of the chain; none of it was ever acknowledged.
@@ -391,42 +254,6 @@ impl<'a> Recovery<'a> {
             used_bytes: self.bytes,
         })
     }
-}
-
-/// Applies one walked record to its partition.
-fn apply(
-    partition: &mut Partition,
-    frame: &WalkedFrame<'_>,
-    (record, place): (&RecordHeader, &Range<usize>),
-    segment: u64,
-) {
-    match record.flags {
-        0 => partition.note(record.offset, segment),
-        KEPT => partition.note_kept(record.offset, segment),
-        TRIM => partition.trim(record.offset),
-        STANDING => {
-            let value = frame
-                .bytes
-                .get(place.start + RECORD_HEADER..place.end)
-                .unwrap_or_default();
-            let start = value.first_chunk().map_or(0, |start| u64::from_le_bytes(*start));
-            stand(partition, start, record.offset);
-        }
-        _ => {}
-    }
-}
-
-fn stand(partition: &mut Partition, start: u64, end: u64) {
-    partition.end = partition.end.max(end);
-    partition.trimmed = partition.trimmed.max(start);
-}
-
-fn missing(topic: Topic, partition: u32) -> io::Error {
-    io::Error::other(format!(
-        "the log has messages in {} partition {partition}: raise broker.partitions.{} above it, partitions are never taken away",
-        topic.label(),
-        topic.label()
-    ))
 }
 
 /// Removes a segment and its index, the index first.

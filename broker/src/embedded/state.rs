@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -13,7 +12,9 @@ use tidegate_schemas::{Topic, UnixMillis};
 
 use super::config::{Config, Layout};
 use super::disk::DiskFile;
-use super::frame::{Draft, DraftRecord, KEPT, Mark, STANDING, Stamp, TRIM};
+use super::draft::{Draft, DraftRecord, Stamp};
+use super::frame::{KEPT, Mark, STANDING, TRIM};
+use super::group::{Group, Sleep};
 use super::index::{Entry, Index, MemoryIndex, Seal, Standing};
 use super::partition::Partition;
 use super::segment::{SEGMENT_HEADER, Segment, SegmentHeader};
@@ -55,19 +56,6 @@ pub struct State {
     pub sleep: Sleep,
 }
 
-/// Whether the flusher sleeps, and what is to wake it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sleep {
-    /// It is at work and looks again by itself.
-    Awake,
-    /// Any frame wakes it.
-    UntilFrame,
-    /// Frames are there that nobody waits for: it wakes by itself, or for one that is awaited.
-    UntilAwaited,
-    /// It keeps a group open for company: it wakes by itself, or when the group is half full.
-    UntilFull,
-}
-
 /// Whether the log takes appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -89,33 +77,6 @@ pub struct Active {
     pub length: u64,
     /// The sequence of its first frame.
     pub first_sequence: u64,
-}
-
-/// Frames that become durable together.
-#[derive(Default)]
-pub struct Group {
-    /// What to write, in the order of the chain.
-    pub writes: Vec<Write>,
-    /// Bytes of them.
-    pub bytes: usize,
-    /// The sequence of its last frame.
-    pub last_sequence: u64,
-    /// How many appends wait for it.
-    pub awaited: usize,
-    /// When its first frame came.
-    pub since: Option<Instant>,
-    /// Slots whose readers see more once it is durable: the new end of each.
-    pub readable: Vec<(usize, u64)>,
-}
-
-/// Bytes on their way into a segment.
-pub struct Write {
-    /// The segment.
-    pub segment: Arc<Segment>,
-    /// Where in it.
-    pub position: u64,
-    /// The bytes.
-    pub bytes: Bytes,
 }
 
 /// The order in which records leave the memory.
@@ -319,13 +280,7 @@ impl State {
     }
 
     fn write(&mut self, position: u64, bytes: Bytes) {
-        self.group.since.get_or_insert_with(Instant::now);
-        self.group.bytes += bytes.len();
-        self.group.writes.push(Write {
-            segment: Arc::clone(&self.active.segment),
-            position,
-            bytes,
-        });
+        self.group.push(&self.active.segment, position, bytes);
     }
 
     /// Goes on in the next spare; there is one.
@@ -392,11 +347,6 @@ impl State {
             (topic, number, partition.trimmed..partition.end)
         })
         .collect()
-    }
-
-    /// Whether the open group should be taken without further waiting.
-    pub fn group_is_full(&self, config: &Config) -> bool {
-        self.group.bytes > config.group_bytes_max / 2
     }
 
     /// Lets the oldest written records go until the tail is within its limit.

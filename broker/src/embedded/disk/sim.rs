@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::{Counters, Disk, DiskFile};
 
@@ -25,6 +25,7 @@ pub struct SimDisk {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    released: Condvar,
     counters: Counters,
 }
 
@@ -44,6 +45,7 @@ struct Faults {
     room_bytes: Option<u64>,
     writes_fail: bool,
     syncs_fail: bool,
+    syncs_held: bool,
 }
 
 /// A file: what is read now, and per page what it may be after a power loss.
@@ -82,6 +84,12 @@ impl SimDisk {
     /// From now on every sync fails (`EIO`), or none does.
     pub fn fail_syncs(&self, fail: bool) {
         self.shared.state.lock().faults.syncs_fail = fail;
+    }
+
+    /// From now on syncs wait, as if the disk took very long, until they are let go.
+    pub fn hold_syncs(&self, hold: bool) {
+        self.shared.state.lock().faults.syncs_held = hold;
+        self.shared.released.notify_all();
     }
 
     /// The disk as a killed process leaves it: everything written is there.
@@ -157,7 +165,7 @@ impl SimDisk {
         SimDisk {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
-                counters: Counters::default(),
+                ..Shared::default()
             }),
         }
     }
@@ -335,7 +343,13 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         self.shared.counters.synced();
-        let faults = self.shared.state.lock().faults.clone();
+        let faults = {
+            let mut state = self.shared.state.lock();
+            self.shared
+                .released
+                .wait_while(&mut state, |state| state.faults.syncs_held);
+            state.faults.clone()
+        };
         if faults.syncs_fail {
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
         }
