@@ -164,6 +164,14 @@ impl Definition {
         self.secret_at
     }
 
+    /// Where a secret that its handshake delivers is kept, if one delivers any.
+    #[must_use]
+    pub fn stores_secret(&self) -> Option<SecretAt> {
+        self.handshakes
+            .iter()
+            .find_map(|rule| rule.store.as_ref().map(|(_, at)| *at))
+    }
+
     /// Whether requests of this method carry events.
     #[must_use]
     pub fn takes_method(&self, method: &str) -> bool {

@@ -38,6 +38,36 @@ impl TimeFormat {
         };
         (millis <= UnixMillis::MAX.0).then_some(UnixMillis(millis))
     }
+
+    /// Writes a time so that it is read as the same, to the second.
+    pub fn write(self, time: UnixMillis) -> String {
+        let seconds = time.seconds();
+        match self {
+            TimeFormat::Seconds => seconds.to_string(),
+            TimeFormat::Millis => time.0.to_string(),
+            TimeFormat::Iso => {
+                let (year, month, day) = date_of(seconds / 86_400);
+                let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+                format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+            }
+        }
+    }
+}
+
+/// The civil date of a day since 1970 (the proleptic Gregorian calendar, by eras of 400 years that begin in March).
+fn date_of(day: u64) -> (u64, u64, u64) {
+    let from_march = day + 719_468;
+    let (era, of_era) = (from_march / 146_097, from_march % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 /// A number of digits alone; at least one.

@@ -11,6 +11,7 @@ pub(crate) mod jwt;
 pub(crate) mod key;
 pub(crate) mod presented;
 pub mod public_key;
+pub mod sign;
 pub(crate) mod signed;
 pub(crate) mod standard_webhooks;
 pub(crate) mod timestamp;

@@ -1,0 +1,455 @@
+//! The way of a request through ingest: find its integration, hold it against the limits, read its body, answer a
+//! handshake, refuse what is plainly forged, append the rest, and acknowledge it when it is durable. In: hyper's
+//! request. Out: the reply. The order of these steps is the order of [`Door::receive`]; each has its place elsewhere.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode};
+use hyper::body::Incoming;
+use tidegate_broker::Record;
+use tidegate_providers::{
+    Definition, HandshakeRefusal, NoKeySets, ParsedRequest, RawRequest, Unverified, Verified,
+};
+use tidegate_registry::Integration;
+use tidegate_schemas::{Metadata as _, Outcome, Reason, RequestKind, RequestMeta, Topic, UnixMillis};
+
+use crate::answer;
+use crate::arrival::{Arrival, Secrets};
+use crate::body::{self, Body};
+use crate::config::Config;
+use crate::inflight::Inflight;
+use crate::metrics::{self, Counters};
+use crate::rate::{Rate, Rates, Take};
+use crate::refused::{Place, Refused};
+use crate::reply::{self, Refusal, Reply};
+use crate::route::{self, Target};
+use crate::server::Context;
+
+/// What all connections of the process share.
+pub struct Door {
+    pub(crate) context: Context,
+    inflight: Inflight,
+    rates: Rates,
+    refused: Refused,
+    counters: Counters,
+}
+
+/// One connection's way in.
+pub struct Sender {
+    /// What it shares with the others.
+    pub door: Arc<Door>,
+    /// Where it comes from.
+    pub remote: SocketAddr,
+}
+
+impl Sender {
+    /// Answers one request.
+    pub fn receive(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Reply, Infallible>> + Send + use<> {
+        let (door, remote) = (self.door.clone(), self.remote);
+        async move { Ok(door.receive(request, remote).await) }
+    }
+}
+
+/// A refusal, and the integration that the audit finds it under, once it is known.
+struct Refusing {
+    refusal: Refusal,
+    rate: Option<(Rate, Take)>,
+    body: Bytes,
+}
+
+impl From<Refusal> for Refusing {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            rate: None,
+            body: Bytes::new(),
+        }
+    }
+}
+
+impl Door {
+    /// What one process needs to serve.
+    pub fn new(context: Context) -> Self {
+        let inflight = Inflight::new(context.config.inflight_bytes_max);
+        let rates = Rates::new(context.config.rates_max);
+        let refused = Refused::new(context.broker.clone(), &context.config);
+        Self {
+            context,
+            inflight,
+            rates,
+            refused,
+            counters: Counters::new(),
+        }
+    }
+
+    /// The limits.
+    pub fn config(&self) -> &Config {
+        &self.context.config
+    }
+
+    async fn receive(&self, request: Request<Incoming>, remote: SocketAddr) -> Reply {
+        let received_at = UnixMillis::from(SystemTime::now());
+        let (head, incoming) = request.into_parts();
+        let arrival = Arrival::new(head, remote, received_at);
+        let retry_after = self.config().retry_after_seconds;
+        let (target, integration, definition) = match self.locate(&arrival).await {
+            Ok(found) => found,
+            Err(refusal) => {
+                metrics::answered(refusal.reason);
+                return reply::refuse(arrival.id, &refusal, retry_after);
+            }
+        };
+        let at = At {
+            target: &target,
+            integration: &integration,
+            definition: &definition,
+        };
+        match self.admit(&arrival, incoming, at).await {
+            Ok(reply) => reply,
+            Err(refusing) => {
+                let Refusing { refusal, rate, body } = *refusing;
+                metrics::answered(refusal.reason);
+                let status = refusal.status().as_u16();
+                let meta = || {
+                    let mut meta = arrival.meta(at, RequestKind::Refused, status);
+                    meta.refusal = Some(refusal.reason);
+                    meta.detail = refusal.message.clone();
+                    meta.body_bytes = (body.len() as u64).max(arrival.announced_bytes());
+                    meta
+                };
+                self.refused.record(at.place(None), meta, &body);
+                let mut reply = reply::refuse(arrival.id, &refusal, retry_after);
+                if let Some((rate, take)) = rate {
+                    rate_headers(&mut reply, rate, take);
+                }
+                reply
+            }
+        }
+    }
+
+    /// The integration that the URL names, asked for again at the registry's end before it is called unknown.
+    async fn locate(
+        &self,
+        arrival: &Arrival,
+    ) -> Result<(Target, Arc<Integration>, Arc<Definition>), Refusal> {
+        let target = route::target(arrival.path(), arrival.query()).map_err(unknown)?;
+        let integration = match self.integration(&target) {
+            Ok(found) => found,
+            Err(_) => {
+                self.read_to_end().await?;
+                self.integration(&target).map_err(unknown)?
+            }
+        };
+        let definition = self.context.catalogue.get(&integration.provider).ok_or_else(|| {
+            let message = format!(
+                "the definition of provider `{}` is not loaded here",
+                integration.provider
+            );
+            Refusal::new(Reason::NotReady, message)
+        })?;
+        Ok((target, integration, definition))
+    }
+
+    fn integration(&self, target: &Target) -> Result<Arc<Integration>, Reason> {
+        let tables = self.context.registry.read();
+        match tables.integration(&target.environment, &target.integration) {
+            Some(found) if found.flags.enabled => Ok(found.clone()),
+            Some(_) => Err(Reason::IntegrationOff),
+            None if tables.environment(&target.environment).is_none() => Err(Reason::UnknownEnvironment),
+            None => Err(Reason::UnknownIntegration),
+        }
+    }
+
+    /// Before any verdict that a write could turn.
+    async fn read_to_end(&self) -> Result<(), Refusal> {
+        self.context.registry.read_to_end().await.map_err(|error| {
+            tracing::warn!(%error, "the registry's end was not read");
+            Refusal::new(
+                Reason::NotReady,
+                "the registry cannot be read just now, try again",
+            )
+        })
+    }
+
+    async fn admit(&self, arrival: &Arrival, incoming: Incoming, at: At<'_>) -> Result<Reply, Box<Refusing>> {
+        self.check_limits(arrival, at)?;
+        let limits = body::Limits {
+            bytes_max: self.config().body_bytes_max,
+            timeout: self.config().body_timeout(),
+        };
+        let Body { bytes, share } = body::read(incoming, limits, &self.inflight)
+            .await
+            .map_err(|reason| self.body_refusal(reason))?;
+        let reply = self.decide(arrival, &bytes, at).await.map_err(|refusal| {
+            Box::new(Refusing {
+                body: bytes.clone(),
+                ..Refusing::from(refusal)
+            })
+        })?;
+        drop(share);
+        Ok(reply)
+    }
+
+    fn check_limits(&self, arrival: &Arrival, at: At<'_>) -> Result<(), Box<Refusing>> {
+        let config = self.config();
+        let (count, bytes) = (arrival.headers.0.len(), arrival.header_bytes());
+        if count > config.header_count_max || bytes > config.header_bytes_max {
+            let message = format!(
+                "{count} headers of {bytes} bytes: at most {} (ingest.header_count_max) of {} bytes (ingest.header_bytes_max)",
+                config.header_count_max, config.header_bytes_max
+            );
+            return Err(Box::new(Refusal::new(Reason::HeadersTooLarge, message).into()));
+        }
+        if let Some(limit) = at.integration.rate_limit {
+            let rate = Rate {
+                per_second: f64::from(limit.per_second),
+                burst: f64::from(limit.burst),
+            };
+            let take = self.rates.take(at.integration.id, rate, Instant::now());
+            if !take.granted {
+                let message = format!(
+                    "more than {} requests a second (rate_limit of the integration)",
+                    limit.per_second
+                );
+                let refusal = Refusal::new(Reason::RateLimited, message);
+                return Err(Box::new(Refusing {
+                    rate: Some((rate, take)),
+                    ..Refusing::from(refusal)
+                }));
+            }
+        }
+        if !self.context.broker.has_space() {
+            return Err(Box::new(
+                no_space("the log's disk is full or its budget is reached (broker.disk_bytes_max)").into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn body_refusal(&self, reason: Reason) -> Box<Refusing> {
+        let config = self.config();
+        let message = match reason {
+            Reason::BodyTooLarge => {
+                format!(
+                    "the body is larger than {} bytes (ingest.body_bytes_max)",
+                    config.body_bytes_max
+                )
+            }
+            Reason::BodyTimeout => {
+                format!(
+                    "the body did not arrive within {} ms (ingest.body_timeout_ms)",
+                    config.body_timeout_ms
+                )
+            }
+            Reason::Overloaded => format!(
+                "more than {} bytes of bodies are in flight (ingest.inflight_bytes_max), try again",
+                config.inflight_bytes_max
+            ),
+            _ => "the body broke off".to_owned(),
+        };
+        Box::new(Refusal::new(reason, message).into())
+    }
+
+    /// Answers a handshake, or checks the request and appends it.
+    async fn decide(&self, arrival: &Arrival, body: &Bytes, at: At<'_>) -> Result<Reply, Refusal> {
+        let url = arrival.url(&self.context.public_url, at.integration);
+        let judged = match self.judge(arrival.raw(body, &url, at.integration), at) {
+            Err(refusal) if refusal.reason.outcome() == Some(Outcome::Rejected) => {
+                // A secret that was changed a moment ago must not cost a genuine request.
+                self.read_to_end().await?;
+                let fresh = self.integration(at.target).map_err(unknown)?;
+                self.judge(
+                    arrival.raw(body, &url, &fresh),
+                    At {
+                        integration: &fresh,
+                        ..at
+                    },
+                )?
+            }
+            judged => judged?,
+        };
+        match judged {
+            Judged::Handshake(answer) => {
+                let reply = answer::carry_out(self, arrival.id, answer, at).await?;
+                self.record_answered(arrival, body, at, reply.status().as_u16());
+                Ok(reply)
+            }
+            Judged::Genuine { reply, place } => {
+                let status = reply.as_ref().map_or(200, |reply| reply.status);
+                let mut meta = arrival.meta(at, RequestKind::Received, status);
+                meta.url = url;
+                self.append(meta, body, place).await?;
+                Ok(reply.map_or_else(
+                    || reply::success(arrival.id),
+                    |own| answer::to_http(arrival.id, own),
+                ))
+            }
+        }
+    }
+
+    /// What a request is, by its definition and the secrets of its integration. Parses it at most once.
+    fn judge(&self, raw: RawRequest<'_>, at: At<'_>) -> Result<Judged, Refusal> {
+        let definition = at.definition;
+        let parsed = definition.parse(raw);
+        if let Some(answer) = answer::handshake(self, &parsed, at)? {
+            return Ok(Judged::Handshake(answer));
+        }
+        if !definition.takes_method(raw.method) {
+            let message = format!("{} is no method that events of this provider come by", raw.method);
+            let status = Some(StatusCode::METHOD_NOT_ALLOWED);
+            return Err(Refusal {
+                status,
+                ..Refusal::new(Reason::UnknownRoute, message)
+            });
+        }
+        let early = at.integration.flags.early_check || definition.early_check_required();
+        if early && definition.can_check_early() {
+            match verify(definition, &parsed, at.integration) {
+                Err(refusal) if refusal.reason.outcome() == Some(Outcome::Rejected) => return Err(refusal),
+                // Unreadable is for the processor to say, on record.
+                _ => {}
+            }
+        }
+        let identified = definition.check_identified(&parsed);
+        identified.map_err(|refusal| Refusal::new(refusal.reason, refusal.detail.into_owned()))?;
+        let place = at.place(definition.route(&parsed).as_deref());
+        Ok(Judged::Genuine {
+            reply: definition.reply(&parsed),
+            place,
+        })
+    }
+
+    /// Appends a request, and returns when it is durable.
+    async fn append(&self, mut meta: RequestMeta, body: &Bytes, place: Place) -> Result<(), Refusal> {
+        meta.body_bytes = body.len() as u64;
+        let record = Record {
+            topic: Topic::Requests,
+            partition: place.partition,
+            key: Bytes::copy_from_slice(meta.integration.as_bytes()),
+            meta: Bytes::from(meta.encode()),
+            value: body.clone(),
+        };
+        let began = Instant::now();
+        self.context.broker.append(vec![record]).await.map_err(|error| {
+            tracing::debug!(%error, "a request was not appended");
+            no_space(&error.to_string())
+        })?;
+        self.counters
+            .accepted(body.len(), self.inflight.used(), began.elapsed());
+        Ok(())
+    }
+
+    /// Appends, for the audit alone, a request that was answered here.
+    fn record_answered(&self, arrival: &Arrival, body: &Bytes, at: At<'_>, status: u16) {
+        metrics::answered(Reason::Handshake);
+        let meta = || {
+            let mut meta = arrival.meta(at, RequestKind::Answered, status);
+            meta.refusal = Some(Reason::Handshake);
+            meta.body_bytes = body.len() as u64;
+            meta
+        };
+        self.refused.record(at.place(None), meta, body);
+    }
+}
+
+/// What a request turned out to be.
+enum Judged {
+    /// A handshake, and what it is answered.
+    Handshake(Result<tidegate_providers::Answer, HandshakeRefusal>),
+    /// A request to be appended, and what its sender is answered then.
+    Genuine {
+        /// The definition's own reply.
+        reply: Option<tidegate_providers::Reply>,
+        /// Where it lies.
+        place: Place,
+    },
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    /// What the URL names.
+    pub target: &'a Target,
+    /// The integration.
+    pub integration: &'a Integration,
+    /// Its provider's definition.
+    pub definition: &'a Definition,
+}
+
+impl At<'_> {
+    /// Where its requests lie: the one partition, or the one that the routing value is spread to.
+    fn place(&self, route: Option<&str>) -> Place {
+        let partitions = &self.integration.partitions;
+        let index = match route {
+            Some(value) if partitions.len() > 1 => {
+                let hash = xxhash_rust::xxh3::xxh3_64(value.as_bytes());
+                usize::try_from(hash % partitions.len() as u64).unwrap_or_default()
+            }
+            _ => 0,
+        };
+        let partition = partitions.get(index).copied().unwrap_or_default();
+        Place {
+            integration: self.integration.id,
+            partition,
+        }
+    }
+}
+
+/// Verifies with the integration's own secrets, without the network.
+///
+/// # Errors
+/// The refusal with the definition's own status.
+pub fn verify(
+    definition: &Definition,
+    parsed: &ParsedRequest<'_>,
+    integration: &Integration,
+) -> Result<Option<Verified>, Refusal> {
+    let secrets = Secrets::of(integration, parsed.raw.received_at);
+    match definition.verify(parsed, secrets.credentials(integration), &NoKeySets) {
+        Ok(verified) => Ok(Some(verified)),
+        Err(Unverified::Undecided(_)) => Ok(None),
+        Err(Unverified::Refused(refusal)) => Err(Refusal {
+            status: StatusCode::from_u16(definition.refused_status()).ok(),
+            ..Refusal::new(refusal.reason, refusal.detail.into_owned())
+        }),
+    }
+}
+
+fn unknown(reason: Reason) -> Refusal {
+    let message = match reason {
+        Reason::UnknownEnvironment => "no environment has this id",
+        Reason::UnknownIntegration => "the environment has no integration of this key",
+        Reason::IntegrationOff => "the integration is switched off",
+        _ => {
+            "webhooks come to /webhook/{environment}/{integration} or /webhook/{environment}/{integration}/{connection}"
+        }
+    };
+    Refusal::new(reason, message)
+}
+
+fn no_space(message: &str) -> Refusal {
+    Refusal::new(Reason::NoSpace, message)
+}
+
+/// The `X-RateLimit-*` headers and `Retry-After` of a 429.
+fn rate_headers(reply: &mut Reply, rate: Rate, take: Take) {
+    let seconds = take.retry_after.as_secs() + u64::from(take.retry_after.subsec_nanos() > 0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a burst is a whole u32"
+    )]
+    let limit = rate.burst as u64;
+    let headers = reply.headers_mut();
+    headers.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    headers.insert("x-ratelimit-limit", HeaderValue::from(limit));
+    headers.insert("x-ratelimit-remaining", HeaderValue::from(take.remaining));
+    headers.insert("x-ratelimit-reset", HeaderValue::from(seconds.max(1)));
+}
