@@ -1,0 +1,172 @@
+//! The processor's limits, each with its default. Read from the section `[processor]` of the configuration by the
+//! binary. Holds nothing that belongs to one integration: that is the registry's.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The section `[processor]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How many threads parse and verify, over all partitions; 0: one per core.
+    pub threads: usize,
+    /// How many requests a thread takes at a time; so few are examined where they were read.
+    pub chunk_requests: usize,
+    /// How many bytes of bodies a thread takes at a time; so few are examined where they were read.
+    pub chunk_bytes: usize,
+    /// How many messages are read at a time.
+    pub read_messages_max: usize,
+    /// How many bytes are read at a time.
+    pub read_bytes_max: usize,
+    /// How many events a batch holds before it is committed.
+    pub batch_events_max: usize,
+    /// How many bytes of state changes a batch holds before it is committed.
+    pub batch_changes_bytes_max: usize,
+    /// How many bytes of events and rows a batch holds before it is committed.
+    pub batch_output_bytes_max: usize,
+    /// How many events a request may hold; one with more is `malformed`.
+    pub events_per_request_max: usize,
+    /// How many connections one event may reach; one that matches more is `malformed`.
+    pub connections_per_event_max: usize,
+    /// How large a message of `outcomes` may be, in bytes; further rows go into a further message.
+    pub outcomes_message_bytes_max: usize,
+    /// How much of one provider's text (type, delivery id, object key, version) is kept with an event, in bytes.
+    pub text_bytes_max: usize,
+    /// How much of a payload that is no span of the body a row holds, in bytes; of a larger one it holds nothing.
+    pub row_payload_bytes_max: usize,
+    /// How many bytes one partition may spend on pointers to what is set aside.
+    pub set_aside_bytes_max: usize,
+    /// How long an unattributed event waits for its connection, in milliseconds; 0: not at all; at most 600,000.
+    pub unattributed_wait_ms: u64,
+    /// How long what waits for a key is kept before it is rejected, in milliseconds.
+    pub key_wait_ms: u64,
+    /// How long after a failure a partition begins again, in milliseconds.
+    pub reopen_after_ms: u64,
+    /// The fetching of key sets and certificates.
+    pub keys: KeysConfig,
+}
+
+/// The section `[processor.keys]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeysConfig {
+    /// How large what stands at a key's address may be, in bytes.
+    pub answer_bytes_max: usize,
+    /// How long one fetch may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// How old a set may be before it is fetched again beside its use, in milliseconds.
+    pub fresh_ms: u64,
+    /// How old a set may be to be used at all, in milliseconds.
+    pub stale_ms: u64,
+    /// How long after a fetch an unknown key id may cause the next one, in milliseconds.
+    pub refetch_after_ms: u64,
+    /// How long after a failed fetch the first retry follows, in milliseconds; it doubles up to `refetch_after_ms`.
+    pub retry_after_ms: u64,
+    /// How many sets are kept; the longest unused are forgotten.
+    pub sets_max: usize,
+    /// How many fetches run at a time.
+    pub fetches_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            chunk_requests: 64,
+            chunk_bytes: 256 << 10,
+            read_messages_max: 2_000,
+            read_bytes_max: 8 << 20,
+            batch_events_max: 10_000,
+            batch_changes_bytes_max: 4 << 20,
+            batch_output_bytes_max: 32 << 20,
+            events_per_request_max: 10_000,
+            connections_per_event_max: 100,
+            outcomes_message_bytes_max: 15 << 20,
+            text_bytes_max: 4 << 10,
+            row_payload_bytes_max: 1 << 20,
+            set_aside_bytes_max: 16 << 20,
+            unattributed_wait_ms: 0,
+            key_wait_ms: 3_600_000,
+            reopen_after_ms: 1_000,
+            keys: KeysConfig::default(),
+        }
+    }
+}
+
+impl Default for KeysConfig {
+    fn default() -> Self {
+        Self {
+            answer_bytes_max: 1 << 20,
+            timeout_ms: 10_000,
+            fresh_ms: 3_600_000,
+            stale_ms: 24 * 3_600_000,
+            refetch_after_ms: 60_000,
+            retry_after_ms: 2_000,
+            sets_max: 10_000,
+            fetches_max: 16,
+        }
+    }
+}
+
+/// The longest that `unattributed_wait_ms` may say.
+const UNATTRIBUTED_WAIT_MAX: Duration = Duration::from_secs(600);
+
+impl Config {
+    /// How many threads to use on a machine with `cores`.
+    pub(crate) fn threads_on(&self, cores: usize) -> usize {
+        match self.threads {
+            0 => cores.max(1),
+            given => given,
+        }
+    }
+
+    /// How long an unattributed event waits for its connection; never above ten minutes.
+    pub(crate) fn unattributed_wait(&self) -> Duration {
+        Duration::from_millis(self.unattributed_wait_ms).min(UNATTRIBUTED_WAIT_MAX)
+    }
+
+    pub(crate) fn key_wait(&self) -> Duration {
+        Duration::from_millis(self.key_wait_ms)
+    }
+
+    pub(crate) fn reopen_after(&self) -> Duration {
+        Duration::from_millis(self.reopen_after_ms)
+    }
+}
+
+impl KeysConfig {
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    pub(crate) fn fresh(&self) -> Duration {
+        Duration::from_millis(self.fresh_ms)
+    }
+
+    pub(crate) fn stale(&self) -> Duration {
+        Duration::from_millis(self.stale_ms)
+    }
+
+    pub(crate) fn refetch_after(&self) -> Duration {
+        Duration::from_millis(self.refetch_after_ms)
+    }
+
+    pub(crate) fn retry_after(&self) -> Duration {
+        Duration::from_millis(self.retry_after_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unattributed_event_never_waits_longer_than_ten_minutes() {
+        let config = Config {
+            unattributed_wait_ms: 3_600_000,
+            ..Config::default()
+        };
+        assert_eq!(config.unattributed_wait(), UNATTRIBUTED_WAIT_MAX);
+    }
+}

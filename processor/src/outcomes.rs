@@ -1,0 +1,233 @@
+//! The rows of one batch as they go to `outcomes`: JSON lines of [`EventRow`](tidegate_schemas::EventRow), in messages
+//! no larger than their limit. In: a subject and its verdict. Out: records. Judges nothing.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Serialize;
+use tidegate_broker::Record;
+use tidegate_schemas::{
+    Attribution, EndpointId, EnvironmentId, EventId, Metadata, Outcome, PayloadKind, Pointer, Proof, Reason,
+    RequestId, RowsMeta, Topic, UnixMillis, WRITE_VERSION,
+};
+
+use crate::config::Config;
+use crate::event::Payload;
+use crate::tracked::{Subject, Verdict};
+
+/// The rows of one batch.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    commit: u64,
+    decided_at: UnixMillis,
+    message_bytes_max: usize,
+    payload_bytes_max: usize,
+    text_bytes_max: usize,
+    lines: Vec<u8>,
+    rows: u32,
+    full: Vec<(Bytes, u32)>,
+    by_outcome: [u64; Outcome::ALL.len()],
+}
+
+/// [`EventRow`](tidegate_schemas::EventRow), borrowed: the same fields in the same order.
+#[derive(Serialize)]
+struct Row<'a> {
+    environment: EnvironmentId,
+    integration: &'a str,
+    received_at: UnixMillis,
+    event_id: EventId,
+    request_id: RequestId,
+    request_partition: u32,
+    request_offset: u64,
+    position: u32,
+    provider: &'a str,
+    connection: &'a str,
+    attribution: Attribution,
+    event_type: &'a str,
+    delivery_key: &'a str,
+    object_key: &'a str,
+    object_version: &'a str,
+    event_time: Option<UnixMillis>,
+    outcome: Outcome,
+    reason: Reason,
+    detail: &'a str,
+    verified: Proof,
+    window: Option<EventId>,
+    endpoints: &'a [EndpointId],
+    payload_kind: PayloadKind,
+    span_start: u64,
+    span_bytes: u64,
+    payload: Cow<'a, str>,
+    replay_of: Option<EventId>,
+    decided_at: UnixMillis,
+    commit: u64,
+}
+
+impl Rows {
+    /// No rows yet, for the batch whose journal message will be at `commit`.
+    pub fn new(commit: u64, decided_at: UnixMillis, config: &Config) -> Self {
+        Self {
+            commit,
+            decided_at,
+            message_bytes_max: config.outcomes_message_bytes_max,
+            payload_bytes_max: config.row_payload_bytes_max,
+            text_bytes_max: config.text_bytes_max,
+            lines: Vec::new(),
+            rows: 0,
+            full: Vec::new(),
+            by_outcome: [0; Outcome::ALL.len()],
+        }
+    }
+
+    /// Writes the row of one event.
+    pub fn push(&mut self, subject: &Subject<'_>, verdict: &Verdict<'_>) {
+        let before = self.lines.len();
+        let row = self.row(subject, verdict);
+        serde_json::to_writer(&mut self.lines, &row).expect("a row has text keys and writes to memory");
+        self.lines.push(b'\n');
+        if self.lines.len() > self.message_bytes_max && before > 0 {
+            let last = self.lines.split_off(before);
+            self.close_message();
+            self.lines = last;
+        }
+        self.rows += 1;
+        if let Some(count) = self.by_outcome.get_mut(verdict.outcome as usize) {
+            *count += 1;
+        }
+    }
+
+    /// How many bytes of rows there are.
+    pub fn len_bytes(&self) -> usize {
+        self.full.iter().map(|(lines, _)| lines.len()).sum::<usize>() + self.lines.len()
+    }
+
+    /// How many rows each outcome has.
+    pub fn by_outcome(&self) -> impl Iterator<Item = (Outcome, u64)> + '_ {
+        Outcome::ALL.iter().copied().zip(self.by_outcome)
+    }
+
+    /// The messages for one partition of `outcomes`.
+    pub fn into_records(mut self, partition: u32) -> Vec<Record> {
+        self.close_message();
+        let commit = self.commit;
+        let record = move |(value, rows)| Record {
+            topic: Topic::Outcomes,
+            partition,
+            key: Bytes::new(),
+            meta: RowsMeta {
+                v: WRITE_VERSION,
+                rows,
+                commit,
+            }
+            .encode()
+            .into(),
+            value,
+        };
+        self.full.into_iter().map(record).collect()
+    }
+
+    fn close_message(&mut self) {
+        if self.rows > 0 {
+            let lines = std::mem::take(&mut self.lines);
+            self.full.push((lines.into(), std::mem::take(&mut self.rows)));
+        }
+    }
+
+    fn row<'a>(&self, subject: &'a Subject<'_>, verdict: &'a Verdict<'_>) -> Row<'a> {
+        let meta = &subject.request.meta;
+        let Pointer { partition, offset } = subject.request.pointer;
+        let text = |text: &'a Option<Box<str>>| cut(text.as_deref().unwrap_or_default(), self.text_bytes_max);
+        let event = subject.event;
+        let payload = self.payload(subject);
+        Row {
+            environment: meta.environment,
+            integration: cut(&meta.integration, self.text_bytes_max),
+            received_at: meta.received_at,
+            event_id: subject.id(),
+            request_id: meta.id,
+            request_partition: partition,
+            request_offset: offset,
+            position: subject.position(),
+            provider: cut(subject.provider, self.text_bytes_max),
+            connection: subject.connection.unwrap_or_default(),
+            attribution: match subject.connection {
+                Some(_) => Attribution::Matched,
+                None => Attribution::None,
+            },
+            event_type: event.map_or("", |event| cut(&event.event_type, self.text_bytes_max)),
+            delivery_key: event.map_or("", |event| text(&event.delivery_id)),
+            object_key: event.map_or("", |event| text(&event.object_key)),
+            object_version: event.map_or("", |event| text(&event.object_version)),
+            event_time: event.and_then(|event| event.time),
+            outcome: verdict.outcome,
+            reason: verdict.reason,
+            detail: cut(verdict.detail, self.text_bytes_max),
+            verified: subject.proof,
+            window: None,
+            endpoints: verdict.endpoints,
+            payload_kind: payload.kind,
+            span_start: payload.span_start,
+            span_bytes: payload.span_bytes,
+            payload: payload.text,
+            replay_of: subject.replay_of(),
+            decided_at: self.decided_at,
+            commit: self.commit,
+        }
+    }
+
+    /// Where the payload is: a span of the body, or its own text where that is not too large for a row.
+    fn payload<'a>(&self, subject: &'a Subject<'_>) -> RowPayload<'a> {
+        let Some(event) = subject.event else {
+            return RowPayload::whole(&subject.request.body);
+        };
+        let kind = event.payload_kind;
+        match &event.payload {
+            Payload::Span(span) => RowPayload {
+                kind,
+                span_start: span.start as u64,
+                span_bytes: span.len() as u64,
+                text: Cow::Borrowed(""),
+            },
+            Payload::Own(bytes) => RowPayload {
+                kind,
+                span_start: 0,
+                span_bytes: 0,
+                text: match std::str::from_utf8(bytes) {
+                    _ if bytes.len() > self.payload_bytes_max => Cow::Borrowed(""),
+                    Ok(text) if kind != PayloadKind::Base64 => Cow::Borrowed(text),
+                    _ => Cow::Owned(STANDARD.encode(bytes)),
+                },
+            },
+        }
+    }
+}
+
+struct RowPayload<'a> {
+    kind: PayloadKind,
+    span_start: u64,
+    span_bytes: u64,
+    text: Cow<'a, str>,
+}
+
+impl RowPayload<'_> {
+    /// The whole body of a request that was never read further.
+    fn whole(body: &[u8]) -> Self {
+        Self {
+            kind: match std::str::from_utf8(body) {
+                Ok("") => PayloadKind::Headers,
+                Ok(_) => PayloadKind::Text,
+                Err(_) => PayloadKind::Base64,
+            },
+            span_start: 0,
+            span_bytes: body.len() as u64,
+            text: Cow::Borrowed(""),
+        }
+    }
+}
+
+/// At most `bytes_max` of a text, cut between characters.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
+}

@@ -1,0 +1,350 @@
+//! The one task that decides for a partition of `requests`: reads batches, lets the pipeline decide, and commits what
+//! came of them with the state in one append. In: messages, and what was set aside when it is due. Out: events,
+//! outcomes and journal messages. After a failure that may pass it begins again from its journal.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_broker::journal::{Changes, Journal, JournalError};
+use tidegate_broker::{Broker, Message, Reader, Record};
+use tidegate_schemas::{Pointer, Topic, UnixMillis};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::event::Examined;
+use crate::kept::Kept;
+use crate::metrics;
+use crate::pipeline::Pipeline;
+use crate::request::{Replay, Request, Taken, take};
+use crate::routes::Routes;
+use crate::set_aside::{Cause, RunKey};
+use crate::state::State;
+
+/// How often an owner without input looks after its journal.
+const IDLE_EVERY: Duration = Duration::from_secs(60);
+/// How much of a frame the outputs that go with a journal message may take.
+const OUTPUT_SHARE: usize = 2;
+
+/// The owner of one partition.
+pub(crate) struct Owner {
+    pub partition: u32,
+    pub broker: Broker,
+    pub pipeline: Arc<Pipeline>,
+    pub kept: Arc<Kept>,
+    pub stop: CancellationToken,
+}
+
+impl Owner {
+    /// Decides for the partition until it is told to stop or another owner takes over.
+    ///
+    /// # Errors
+    /// What does not pass: a message of a newer Tidegate, a damaged log or journal.
+    pub async fn run(self) -> Result<(), Error> {
+        loop {
+            let error = match self.own().await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            match &error {
+                Error::Journal {
+                    source: JournalError::Lost { .. },
+                    ..
+                } => {
+                    tracing::info!(partition = self.partition, "another owner has taken over the partition");
+                    return Ok(());
+                }
+                error if !error.is_retryable() => {}
+                error => {
+                    tracing::warn!(partition = self.partition, %error, "the partition begins again");
+                    metrics::count_reopened();
+                    let pause = tokio::time::sleep(self.pipeline.config.reopen_after());
+                    tokio::select! {
+                        () = self.stop.cancelled() => return Ok(()),
+                        () = pause => continue,
+                    }
+                }
+            }
+            return Err(error);
+        }
+    }
+
+    async fn own(&self) -> Result<(), Error> {
+        let partition = self.partition;
+        let mut state = State::default();
+        let opened = Journal::open(&self.broker, Topic::State, partition, &mut state, |_| {}).await;
+        let (journal, input) = opened.map_err(|source| Error::Journal { partition, source })?;
+        self.kept.begin(input, state.shared_set_aside());
+        let ownership = Ownership {
+            owner: self,
+            reader: self.broker.reader(Topic::Requests, partition, input),
+            fetches: self.pipeline.keys.fetches(),
+            fetches_seen: 0,
+            journal,
+            state,
+            input,
+        };
+        ownership.decide().await
+    }
+
+    fn read_error(&self, source: tidegate_broker::Error) -> Error {
+        Error::Read {
+            partition: self.partition,
+            source,
+        }
+    }
+
+    fn journal_error(&self, source: JournalError) -> Error {
+        Error::Journal {
+            partition: self.partition,
+            source,
+        }
+    }
+}
+
+/// A partition while it is owned.
+struct Ownership<'o> {
+    owner: &'o Owner,
+    reader: Reader,
+    journal: Journal,
+    state: State,
+    /// The next message to decide.
+    input: u64,
+    fetches: watch::Receiver<u64>,
+    fetches_seen: u64,
+}
+
+/// A request with the input offset that is reached when it has been decided.
+struct Work {
+    request: Request,
+    input: u64,
+}
+
+impl Ownership<'_> {
+    async fn decide(mut self) -> Result<(), Error> {
+        let config = &self.owner.pipeline.config;
+        let (messages_max, bytes_max) = (config.read_messages_max, config.read_bytes_max);
+        loop {
+            let due = self.due_in();
+            let mut idle = false;
+            tokio::select! {
+                () = self.owner.stop.cancelled() => return Ok(()),
+                messages = self.reader.next(messages_max, bytes_max) => {
+                    let messages = messages.map_err(|error| self.owner.read_error(error))?;
+                    self.decide_messages(messages).await?;
+                }
+                () = tokio::time::sleep(due) => idle = due == IDLE_EVERY,
+                _ = self.fetches.changed() => {}
+            }
+            self.wake_fetched();
+            let due = self.next_due();
+            if let Some(run) = due {
+                self.decide_run(run).await?;
+            } else if idle {
+                let idle = self.journal.idle(&self.state).await;
+                idle.map_err(|error| self.owner.journal_error(error))?;
+            }
+        }
+    }
+
+    /// How long until something that was set aside is due, at most [`IDLE_EVERY`].
+    fn due_in(&self) -> Duration {
+        let due_at = self.state.set_aside().due_at();
+        due_at.map_or(IDLE_EVERY, |due_at| due_at.since(self.owner.broker.now()).min(IDLE_EVERY))
+    }
+
+    fn next_due(&self) -> Option<(RunKey, UnixMillis)> {
+        self.state.set_aside().next_due(self.owner.broker.now())
+    }
+
+    /// Makes due what waits for an address from which something was fetched since the last call.
+    fn wake_fetched(&mut self) {
+        let fetches = *self.fetches.borrow_and_update();
+        if fetches == self.fetches_seen {
+            return;
+        }
+        let keys = &self.owner.pipeline.keys;
+        let mut set_aside = self.state.set_aside();
+        let fetched = set_aside.names(Cause::Key).filter(|url| keys.fetched_after(url, self.fetches_seen));
+        for url in fetched.map(str::to_owned).collect::<Vec<_>>() {
+            set_aside.wake(Cause::Key, &url);
+        }
+        drop(set_aside);
+        self.fetches_seen = fetches;
+    }
+
+    async fn decide_messages(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+        let end = messages.last().map_or(self.input, |last| last.offset + 1);
+        let body_bytes: usize = messages.iter().map(|message| message.value.len()).sum();
+        let read = messages.len();
+        let works = self.take(messages).await?;
+        self.decide_works(works, end).await?;
+        metrics::count_batch(read as u64, body_bytes as u64);
+        let behind = self.owner.broker.offsets(Topic::Requests, self.owner.partition).end;
+        metrics::set_lag(self.owner.partition, behind.saturating_sub(self.input));
+        metrics::set_aside_bytes(self.owner.partition, self.state.set_aside().len_bytes());
+        Ok(())
+    }
+
+    /// Reads a run of what was set aside again, and decides it.
+    async fn decide_run(&mut self, (key, since): (RunKey, UnixMillis)) -> Result<(), Error> {
+        let partition = self.owner.partition;
+        let entries = self.state.set_aside().entries(&key);
+        let pointer = |offset| Pointer { partition, offset };
+        let pointers: Vec<Pointer> = entries.iter().map(|entry| pointer(entry.offset)).collect();
+        let messages = self.owner.broker.read(Topic::Requests, &pointers).await;
+        let messages = messages.map_err(|error| self.owner.read_error(error))?;
+        self.state.set_aside().remove(&key);
+        let mut works = Vec::with_capacity(entries.len());
+        for (entry, message) in entries.into_iter().zip(messages) {
+            // A request that is gone in spite of the keeper was given up with its segment; nothing is left to decide.
+            let Some(message) = message else { continue };
+            let taken = self.take_message(message)?;
+            let Taken::Request(mut request) = taken else { continue };
+            request.asked.position = entry.position;
+            request.asked.replay = entry.replay;
+            request.asked.aside_since = Some(since);
+            works.push(Work {
+                request,
+                input: self.input,
+            });
+        }
+        self.decide_works(works, self.input).await
+    }
+
+    /// What the messages ask to decide, in their order; the requests that commands name are read in one pass.
+    async fn take(&self, messages: Vec<Message>) -> Result<Vec<Work>, Error> {
+        enum Asked {
+            Work(Work),
+            Replay(Replay, u64),
+        }
+        let mut asked = Vec::with_capacity(messages.len());
+        let mut pointers = Vec::new();
+        for message in messages {
+            let input = message.offset + 1;
+            match self.take_message(message)? {
+                Taken::Request(request) => asked.push(Asked::Work(Work { request, input })),
+                Taken::Replay(replay) => {
+                    pointers.push(replay.pointer);
+                    asked.push(Asked::Replay(replay, input));
+                }
+                Taken::PassOver => {}
+            }
+        }
+        let mut found: VecDeque<Option<Message>> = VecDeque::new();
+        if !pointers.is_empty() {
+            let read = self.owner.broker.read(Topic::Requests, &pointers).await;
+            found = read.map_err(|error| self.owner.read_error(error))?.into();
+        }
+        let resolve = |asked| match asked {
+            Asked::Work(work) => Ok(work),
+            Asked::Replay(replay, input) => {
+                let offset = replay.pointer.offset;
+                let request = replay.resolve(found.pop_front().flatten());
+                let request = request.map_err(|source| self.newer(offset, source))?;
+                Ok(Work { request, input })
+            }
+        };
+        asked.into_iter().map(resolve).collect()
+    }
+
+    fn take_message(&self, message: Message) -> Result<Taken, Error> {
+        let offset = message.offset;
+        take(message).map_err(|source| self.newer(offset, source))
+    }
+
+    fn newer(&self, offset: u64, source: tidegate_schemas::MetaError) -> Error {
+        Error::Newer {
+            partition: self.owner.partition,
+            offset,
+            source,
+        }
+    }
+
+    /// Decides in order and commits batch by batch; the last one reaches `end`.
+    async fn decide_works(&mut self, works: Vec<Work>, end: u64) -> Result<(), Error> {
+        let (requests, inputs): (Vec<Request>, Vec<u64>) =
+            works.into_iter().map(|work| (work.request, work.input)).unzip();
+        let (examined, routes) = self.owner.pipeline.examine(requests).await;
+        let mut rest: VecDeque<(Examined, u64)> = examined.into_iter().zip(inputs).collect();
+        loop {
+            let (records, input) = self.decide_batch(&mut rest, &routes);
+            let reached = if rest.is_empty() { end } else { input };
+            self.commit(records, reached).await?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decides until the batch is full or nothing is left; its records, and the input offset reached.
+    fn decide_batch(&mut self, rest: &mut VecDeque<(Examined, u64)>, routes: &Routes) -> (Vec<Record>, u64) {
+        let Owner {
+            broker,
+            pipeline,
+            partition,
+            ..
+        } = self.owner;
+        let config = &pipeline.config;
+        let at = (broker.now(), self.journal.next_offset());
+        let mut batch = Batch::new(at, routes, broker, config);
+        let mut input = self.input;
+        while let Some((examined, _)) = rest.front() {
+            let events = examined.events();
+            let fits = batch.events + events <= config.batch_events_max
+                && batch.len_bytes() < config.batch_output_bytes_max
+                && self.state.changes_bytes() < config.batch_changes_bytes_max;
+            if batch.events > 0 && !fits {
+                break;
+            }
+            let Some((examined, reached)) = rest.pop_front() else {
+                break;
+            };
+            batch.events += events;
+            pipeline.decide(&examined, &mut self.state, &mut batch);
+            input = reached;
+        }
+        let outcomes = broker.partitions(Topic::Outcomes);
+        (batch.into_records(partition % outcomes.max(1)), input)
+    }
+
+    /// Appends the outputs with the journal's message in one frame. What one frame cannot hold goes ahead of it: those
+    /// events are decided again, with the same ids, if this process ends before the commit.
+    async fn commit(&mut self, mut records: Vec<Record>, input: u64) -> Result<(), Error> {
+        let mut changes = Changes::new();
+        self.state.write_changes(&mut changes);
+        if records.is_empty() && changes.is_empty() && input == self.input {
+            return Ok(());
+        }
+        let frame_bytes = self.owner.broker.batch_bytes_max() / OUTPUT_SHARE;
+        while let Some(behind) = first_frame(&records, frame_bytes) {
+            let last = records.split_off(behind);
+            let appended = self.owner.broker.append(std::mem::replace(&mut records, last)).await;
+            appended.map_err(|source| Error::Append {
+                partition: self.owner.partition,
+                source,
+            })?;
+        }
+        let committed = self.journal.commit(records, changes, input, &self.state).await;
+        committed.map_err(|error| self.owner.journal_error(error))?;
+        self.input = input;
+        self.owner.kept.reached(input);
+        Ok(())
+    }
+}
+
+/// How many records fill a frame of `bytes_max`; `None` when all of them fit.
+fn first_frame(records: &[Record], bytes_max: usize) -> Option<usize> {
+    /// What a frame needs for a record beside its bytes.
+    const RECORD_BYTES: usize = 64;
+    let mut bytes = 0;
+    for (at, record) in records.iter().enumerate() {
+        bytes += record.key.len() + record.meta.len() + record.value.len() + RECORD_BYTES;
+        if bytes > bytes_max && at > 0 {
+            return Some(at);
+        }
+    }
+    None
+}

@@ -1,0 +1,285 @@
+//! The way of a request through the processor:
+//!
+//! ```text
+//! verify → split → attribute → set aside? → dedupe → order → debounce → detect → route ⇒ one outcome each
+//! ```
+//!
+//! In: requests of one partition, in order. Out: what a [`Batch`] holds: rows, events, and what is set aside. The
+//! pipeline awaits and fetches, the steps decide. The first three run on several threads, the others on one, in order.
+//! Commits nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tidegate_providers::{Catalogue, KeyRequest};
+use tidegate_registry::Registry;
+use tidegate_schemas::{Outcome, Reason, UnixMillis};
+use tokio::sync::Semaphore;
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::event::{Event, Events, Examined, Finding, Refused, Whose};
+use crate::examine::{Context, Find, examine, panicked};
+use crate::key_sets::KeyStore;
+use crate::metrics;
+use crate::request::Request;
+use crate::routes::Routes;
+use crate::set_aside::{Cause, Entry, Queue, Wait};
+use crate::state::State;
+use crate::steps::route::Route;
+use crate::tracked::{Ledger, Subject, Tracked, Verdict};
+
+/// What all partitions share.
+pub(crate) struct Pipeline {
+    pub registry: Registry,
+    pub catalogue: Arc<Catalogue>,
+    pub keys: KeyStore,
+    pub config: Config,
+    /// As many permits as there are threads to examine on.
+    pub threads: Arc<Semaphore>,
+    /// How the events of a request are found; only tests give another than [`crate::examine::find_events`].
+    pub find: Find,
+}
+
+impl Pipeline {
+    /// verify → split → attribute, and where what is found will go. What a write to the registry could turn is
+    /// examined again after the registry's end has been read, once for all.
+    pub async fn examine(self: &Arc<Self>, requests: Vec<Request>) -> (Vec<Examined>, Routes) {
+        let mut examined = self.examine_all(requests).await;
+        let mut routes = self.routes(&examined);
+        if routes.could_turn() || examined.iter().any(Examined::could_turn) {
+            if let Err(error) = self.registry.read_to_end().await {
+                tracing::warn!(%error, "deciding by the registry as it is known");
+            }
+            examined = self.examine_again(examined).await;
+            routes = self.routes(&examined);
+        }
+        (examined, routes)
+    }
+
+    /// set aside? → dedupe → order → debounce → detect → route, for one request.
+    pub fn decide(&self, examined: &Examined, state: &mut State, batch: &mut Batch<'_>) {
+        let decided = catch_unwind(AssertUnwindSafe(|| match &examined.finding {
+            Finding::Events(found) => self.decide_events((examined, found), state, batch),
+            Finding::Refused(refused) => batch.ledger.track(Subject::whole(examined)).end(&refused.into()),
+            Finding::Undecided(key) => self.await_key((examined, key), state, batch),
+        }));
+        if let Err(panic) = decided {
+            // Its events have written their rows while the panic unwound.
+            panicked(&*panic);
+        }
+    }
+
+    fn decide_events(&self, (examined, found): (&Examined, &Events), state: &mut State, batch: &mut Batch<'_>) {
+        for (event, tracked) in tracked_events((examined, found), &batch.ledger) {
+            if let Whose::Refused(refused) = &event.whose {
+                tracked.end(&refused.into());
+                continue;
+            }
+            let Some(tracked) = self.await_connection(tracked, state, batch.now) else {
+                continue;
+            };
+            // Dedupe, order, debounce and detect take their turns here.
+            match batch.routes.of(examined, event) {
+                Route::To(endpoints) => {
+                    batch.records.push(&tracked.subject, (found, event), endpoints);
+                    tracked.end(&Verdict::routed(endpoints));
+                }
+                Route::Nowhere(refused) => tracked.end(&refused.into()),
+            }
+        }
+    }
+
+    /// Sets an event aside that has no connection yet, while it may still get one.
+    fn await_connection<'a>(&self, tracked: Tracked<'a>, state: &State, now: UnixMillis) -> Option<Tracked<'a>> {
+        let longest = self.config.unattributed_wait();
+        let request = tracked.subject.request;
+        let since = request.asked.aside_since.unwrap_or(now);
+        if tracked.subject.connection.is_some() || now >= since.after(longest) {
+            return Some(tracked);
+        }
+        let queue = Queue {
+            cause: Cause::Connection,
+            name: format!("{}/{}", request.meta.environment, request.meta.integration).into(),
+        };
+        let wait = Wait {
+            since,
+            due: now.after(longest / 10).min(since.after(longest)),
+            longest,
+        };
+        let entry = Entry {
+            offset: request.pointer.offset,
+            position: Some(tracked.subject.position()),
+            replay: request.asked.replay,
+        };
+        match state.set_aside().push(queue, entry, wait, self.config.set_aside_bytes_max) {
+            Ok(()) => {
+                tracked.set_aside();
+                None
+            }
+            Err(_full) => {
+                metrics::count_passed(1);
+                Some(tracked)
+            }
+        }
+    }
+
+    /// Sets a request aside until its key is fetched; one that waited too long, or has no room, is rejected.
+    fn await_key(&self, (examined, key): (&Examined, &KeyRequest), state: &mut State, batch: &mut Batch<'_>) {
+        let tracked = batch.ledger.track(Subject::whole(examined));
+        let request = &examined.request;
+        let longest = self.config.key_wait();
+        let since = request.asked.aside_since.unwrap_or(batch.now);
+        let unavailable = |detail: String| Refused::new(Outcome::Rejected, Reason::KeyUnavailable, detail);
+        if batch.now >= since.after(longest) {
+            let failure = self.keys.last_failure(&key.url).unwrap_or_default();
+            let detail = format!("{} gave no key for {} s: {failure}", key.url, longest.as_secs());
+            tracked.end(&(&unavailable(detail)).into());
+            return;
+        }
+        let queue = Queue {
+            cause: Cause::Key,
+            name: key.url.as_str().into(),
+        };
+        let wait = Wait {
+            since,
+            due: since.after(longest),
+            longest,
+        };
+        let entry = Entry {
+            offset: request.pointer.offset,
+            position: request.asked.position,
+            replay: request.asked.replay,
+        };
+        if state.set_aside().push(queue, entry, wait, self.config.set_aside_bytes_max).is_err() {
+            metrics::count_passed(1);
+            let detail = "no more can be set aside within processor.set_aside_bytes_max".to_owned();
+            tracked.end(&(&unavailable(detail)).into());
+            return;
+        }
+        tracked.set_aside();
+        self.keys.want(key);
+    }
+
+    async fn examine_all(self: &Arc<Self>, requests: Vec<Request>) -> Vec<Examined> {
+        let mut chunks = chunks(requests, &self.config);
+        if chunks.len() <= 1 && chunks.iter().all(|chunk| chunk.bytes <= self.config.chunk_bytes) {
+            return chunks.pop().map(|chunk| self.examine_chunk(chunk.requests)).unwrap_or_default();
+        }
+        let mut running = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            let permit = self.threads.clone().acquire_owned().await.expect("the threads are never closed");
+            let pipeline = self.clone();
+            running.push(tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                pipeline.examine_chunk(chunk.requests)
+            }));
+        }
+        let mut examined = Vec::new();
+        for chunk in running {
+            match chunk.await {
+                Ok(chunk) => examined.extend(chunk),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        examined
+    }
+
+    fn examine_chunk(&self, requests: Vec<Request>) -> Vec<Examined> {
+        let tables = self.registry.read();
+        let context = Context {
+            tables: &tables,
+            catalogue: &self.catalogue,
+            keys: &self.keys,
+            config: &self.config,
+        };
+        requests.into_iter().map(|request| examine(request, &context, self.find)).collect()
+    }
+
+    async fn examine_again(self: &Arc<Self>, examined: Vec<Examined>) -> Vec<Examined> {
+        let mut sure = Vec::with_capacity(examined.len());
+        let mut places = Vec::new();
+        let mut requests = Vec::new();
+        for examined in examined {
+            if examined.could_turn() {
+                places.push(sure.len());
+                requests.push(examined.request);
+                sure.push(None);
+            } else {
+                sure.push(Some(examined));
+            }
+        }
+        for (place, again) in places.into_iter().zip(self.examine_all(requests).await) {
+            if let Some(slot) = sure.get_mut(place) {
+                *slot = Some(again);
+            }
+        }
+        sure.into_iter().flatten().collect()
+    }
+
+    fn routes(&self, examined: &[Examined]) -> Routes {
+        Routes::plan(examined, &self.registry.read())
+    }
+}
+
+struct Chunk {
+    requests: Vec<Request>,
+    bytes: usize,
+}
+
+/// Cuts requests into what one thread takes at a time.
+fn chunks(requests: Vec<Request>, config: &Config) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for request in requests {
+        let bytes = request.body.len();
+        match chunks.last_mut() {
+            Some(last) if last.requests.len() < config.chunk_requests && last.bytes < config.chunk_bytes => {
+                last.bytes += bytes;
+                last.requests.push(request);
+            }
+            _ => chunks.push(Chunk {
+                requests: vec![request],
+                bytes,
+            }),
+        }
+    }
+    chunks
+}
+
+/// Every event of a request that is asked for, once for each connection it reaches, all tracked from the start.
+fn tracked_events<'a>(
+    (examined, found): (&'a Examined, &'a Events),
+    ledger: &'a Ledger,
+) -> Vec<(&'a Event, Tracked<'a>)> {
+    let asked = examined.request.asked;
+    let mut tracked = Vec::with_capacity(found.events.len());
+    for event in found.events.iter().filter(|event| asked.covers(event.position)) {
+        let subject = Subject {
+            request: &examined.request,
+            provider: examined.provider(),
+            proof: found.proof,
+            event: Some(event),
+            connection: None,
+        };
+        match &event.whose {
+            Whose::Connections(connections) => tracked.extend(connections.iter().map(|connection| {
+                let connection = Some(&**connection);
+                (event, ledger.track(Subject { connection, ..subject }))
+            })),
+            Whose::Nobody | Whose::Refused(_) => tracked.push((event, ledger.track(subject))),
+        }
+    }
+    tracked
+}
+
+impl<'v> Verdict<'v> {
+    /// Given to these endpoints.
+    fn routed(endpoints: &'v [tidegate_schemas::EndpointId]) -> Self {
+        Self {
+            outcome: Outcome::Routed,
+            reason: Reason::Ok,
+            detail: "",
+            endpoints,
+        }
+    }
+}

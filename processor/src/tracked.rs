@@ -1,0 +1,173 @@
+//! An event on its way to its one outcome. [`Tracked`] ends by a verdict or is set aside; dropped without either it
+//! writes its own row, as `failed: panicked` while a panic unwinds, else as `failed: lost`, which is a bug.
+//! In: an event and the ledger of its batch. Out: exactly one row in that ledger, or none while it is set aside.
+
+use std::cell::RefCell;
+
+use tidegate_schemas::{EndpointId, EventId, Outcome, Proof, Reason};
+
+use crate::event::{Event, Examined, Finding, Refused};
+use crate::metrics;
+use crate::outcomes::Rows;
+use crate::request::Request;
+
+/// The rows of a batch, to which every tracked event of it reports.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    rows: RefCell<Rows>,
+}
+
+/// What a verdict is about: an event, or a request of which no event is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub request: &'a Request,
+    /// The provider's name.
+    pub provider: &'a str,
+    pub proof: Proof,
+    pub event: Option<&'a Event>,
+    /// The connection it is about.
+    pub connection: Option<&'a str>,
+}
+
+/// A verdict, as the row says it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Verdict<'v> {
+    pub outcome: Outcome,
+    pub reason: Reason,
+    pub detail: &'v str,
+    pub endpoints: &'v [EndpointId],
+}
+
+/// An event that must have an outcome.
+#[derive(Debug)]
+#[must_use = "an event ends by a verdict or is set aside"]
+pub(crate) struct Tracked<'a> {
+    pub subject: Subject<'a>,
+    ledger: &'a Ledger,
+    ended: bool,
+}
+
+impl Ledger {
+    pub fn new(rows: Rows) -> Self {
+        Self {
+            rows: RefCell::new(rows),
+        }
+    }
+
+    /// Begins to track a subject.
+    pub fn track<'a>(&'a self, subject: Subject<'a>) -> Tracked<'a> {
+        Tracked {
+            subject,
+            ledger: self,
+            ended: false,
+        }
+    }
+
+    /// How many bytes of rows there are.
+    pub fn len_bytes(&self) -> usize {
+        self.rows.borrow().len_bytes()
+    }
+
+    /// The rows; every tracked event has ended.
+    pub fn into_rows(self) -> Rows {
+        self.rows.into_inner()
+    }
+}
+
+impl<'a> Subject<'a> {
+    /// The request as a whole, or the one event of it that is asked for, of which nothing further is known.
+    pub fn whole(examined: &'a Examined) -> Self {
+        Self {
+            request: &examined.request,
+            provider: examined.provider(),
+            proof: Proof::None,
+            event: None,
+            connection: None,
+        }
+    }
+
+    /// The event's id: derived, so that deciding twice yields it twice.
+    pub fn id(&self) -> EventId {
+        EventId::derive(self.request.meta.id, self.position(), self.connection)
+    }
+
+    /// The event's place in its request.
+    pub fn position(&self) -> u32 {
+        match self.event {
+            Some(event) => event.position,
+            None => self.request.asked.position.unwrap_or(0),
+        }
+    }
+
+    /// The event that a replay replaces under a new id: the one that had no connection.
+    pub fn replay_of(&self) -> Option<EventId> {
+        let changed = self.request.asked.replay && self.connection.is_some();
+        changed.then(|| EventId::derive(self.request.meta.id, self.position(), None))
+    }
+}
+
+impl Examined {
+    /// The provider's name: the integration's, else the one that stood in the request.
+    pub fn provider(&self) -> &str {
+        match &self.integration {
+            Some(integration) => &integration.provider,
+            None => &self.request.meta.provider,
+        }
+    }
+
+    /// How far it was proved.
+    pub fn proof(&self) -> Proof {
+        match &self.finding {
+            Finding::Events(found) => found.proof,
+            Finding::Refused(_) | Finding::Undecided(_) => Proof::None,
+        }
+    }
+}
+
+impl<'v> From<&'v Refused> for Verdict<'v> {
+    fn from(refused: &'v Refused) -> Self {
+        Self {
+            outcome: refused.outcome,
+            reason: refused.reason,
+            detail: &refused.detail,
+            endpoints: &[],
+        }
+    }
+}
+
+impl Tracked<'_> {
+    /// Ends the event with its outcome.
+    pub fn end(mut self, verdict: &Verdict<'_>) {
+        self.record(verdict);
+    }
+
+    /// Gives the event up for now: it has been set aside and is read again.
+    pub fn set_aside(mut self) {
+        self.ended = true;
+    }
+
+    fn record(&mut self, verdict: &Verdict<'_>) {
+        self.ended = true;
+        self.ledger.rows.borrow_mut().push(&self.subject, verdict);
+    }
+}
+
+impl Drop for Tracked<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let reason = if std::thread::panicking() {
+            Reason::Panicked
+        } else {
+            metrics::count_lost();
+            Reason::Lost
+        };
+        self.record(&Verdict {
+            outcome: Outcome::Failed,
+            reason,
+            detail: "",
+            endpoints: &[],
+        });
+    }
+}
