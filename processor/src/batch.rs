@@ -23,7 +23,12 @@ pub(crate) struct Batch<'r> {
 
 impl<'r> Batch<'r> {
     /// An empty batch whose journal message will be at `commit`.
-    pub fn new((now, commit): (UnixMillis, u64), routes: &'r Routes, broker: &Broker, config: &Config) -> Self {
+    pub fn new(
+        (now, commit): (UnixMillis, u64),
+        routes: &'r Routes,
+        broker: &Broker,
+        config: &Config,
+    ) -> Self {
         Self {
             now,
             routes,

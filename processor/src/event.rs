@@ -55,9 +55,10 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    pub fn new(outcome: Outcome, reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+    /// The verdict that goes with a reason.
+    pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            outcome,
+            outcome: reason.outcome().unwrap_or(Outcome::Failed),
             reason,
             detail: detail.into(),
         }

@@ -70,7 +70,12 @@ impl EventRecords {
     }
 
     /// Writes the message of one event.
-    pub fn push(&mut self, subject: &Subject<'_>, (found, event): (&Events, &Event), endpoints: &[EndpointId]) {
+    pub fn push(
+        &mut self,
+        subject: &Subject<'_>,
+        (found, event): (&Events, &Event),
+        endpoints: &[EndpointId],
+    ) {
         let key = self.key(subject, event);
         let meta = self.meta(subject, (found, event), endpoints);
         let value = event.payload.bytes(&found.body);
@@ -101,10 +106,13 @@ impl EventRecords {
                 self.written.put_slice(connection.as_bytes());
                 if let Some(object_key) = &event.object_key {
                     self.written.put_u8(b'/');
-                    self.written.put_slice(cut(object_key, self.text_bytes_max).as_bytes());
+                    self.written
+                        .put_slice(cut(object_key, self.text_bytes_max).as_bytes());
                 }
             }
-            None => self.written.put_slice(subject.request.meta.integration.as_bytes()),
+            None => self
+                .written
+                .put_slice(subject.request.meta.integration.as_bytes()),
         }
         self.written.split().freeze()
     }
@@ -128,7 +136,10 @@ impl EventRecords {
             provider: subject.provider,
             connection: subject.connection,
             event_type: cut(&event.event_type, self.text_bytes_max),
-            object_key: event.object_key.as_deref().map(|key| cut(key, self.text_bytes_max)),
+            object_key: event
+                .object_key
+                .as_deref()
+                .map(|key| cut(key, self.text_bytes_max)),
             verified: subject.proof,
             received_at: meta.received_at,
             event_time: event.time,
@@ -156,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_key_keeps_its_partition_for_ever() {
-        let places = ["acme-42/contact/1", "acme-42/contact/2", "acme-42", "crm", ""].map(|key| partition_of(key.as_bytes(), 32));
+        let places = ["acme-42/contact/1", "acme-42/contact/2", "acme-42", "crm", ""]
+            .map(|key| partition_of(key.as_bytes(), 32));
         assert_eq!(places, [0, 0, 0, 0, 0]);
     }
 }

@@ -5,18 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
-use tidegate_providers::{Catalogue, Definition, KeySets, Masks, ParsedRequest, RawRequest, Unverified};
+use tidegate_providers::{Catalogue, KeySets, Masks, RawRequest, Unverified};
 use tidegate_registry::{Integration, Tables};
-use tidegate_schemas::{Headers, Outcome, Proof, Reason};
+use tidegate_schemas::{Headers, Proof, Reason};
 
 use crate::config::Config;
-use crate::event::{Events, Examined, Finding, Refused, Whose};
+use crate::event::{Event, Events, Examined, Finding, Refused, Whose};
 use crate::metrics;
 use crate::request::Request;
+use crate::steps::Question;
 use crate::steps::attribute::attribute;
 use crate::steps::split::split;
-use crate::steps::verify::verify;
-use crate::steps::Question;
+use crate::steps::verify::{verify, verify_further};
 
 /// What examining a request needs besides it.
 pub(crate) struct Context<'a> {
@@ -32,11 +32,13 @@ pub(crate) type Find = fn(&Request, &Integration, &Context<'_>) -> Finding;
 /// Examines one request; `find` is [`find_events`], but in tests that make it panic.
 pub(crate) fn examine(request: Request, context: &Context<'_>, find: Find) -> Examined {
     let meta = &request.meta;
-    let integration = context.tables.integration(&meta.environment, &meta.integration).cloned();
+    let integration = context
+        .tables
+        .integration(&meta.environment, &meta.integration)
+        .cloned();
     let finding = match (&request.given, &integration) {
         (Some(refused), _) => Finding::Refused(refused.clone()),
         (None, None) => Finding::Refused(Refused::new(
-            Outcome::Failed,
             Reason::IntegrationGone,
             "the integration does not exist any more",
         )),
@@ -56,9 +58,11 @@ pub(crate) fn examine(request: Request, context: &Context<'_>, find: Find) -> Ex
 pub(crate) fn find_events(request: &Request, integration: &Integration, context: &Context<'_>) -> Finding {
     let Some(definition) = context.catalogue.get(&integration.provider) else {
         return Finding::Refused(Refused::new(
-            Outcome::Failed,
             Reason::DefinitionMissing,
-            format!("no definition of the provider `{}` is loaded", integration.provider),
+            format!(
+                "no definition of the provider `{}` is loaded",
+                integration.provider
+            ),
         ));
     };
     let meta = &request.meta;
@@ -80,19 +84,16 @@ pub(crate) fn find_events(request: &Request, integration: &Integration, context:
         tables: context.tables,
         limits: context.config,
     };
-    let proofs = match verify(&question, context.keys) {
-        Ok(proofs) => proofs,
-        Err(Unverified::Undecided(key)) => return Finding::Undecided(key),
-        Err(Unverified::Refused(refusal)) => {
-            return Finding::Refused(Refused::by_verifying(refusal.reason, refusal.detail));
-        }
-    };
-    let proof = proofs.first().map_or(Proof::None, |first| first.verified.proof());
-    let attributed = split(&question, proofs).and_then(|splits| attribute(&question, &splits));
-    match attributed {
-        Ok(events) => {
-            let may_leave = events.iter().any(|event| !matches!(event.whose, Whose::Refused(_)));
-            let masks = if may_leave { definition.masks(&parsed) } else { Masks::default() };
+    match events_of(&question, context.keys) {
+        Ok((proof, events)) => {
+            let may_leave = events
+                .iter()
+                .any(|event| !matches!(event.whose, Whose::Refused(_)));
+            let masks = if may_leave {
+                definition.masks(&parsed)
+            } else {
+                Masks::default()
+            };
             Finding::Events(Events {
                 proof,
                 body: masked_body(&request.body, &masks),
@@ -100,7 +101,25 @@ pub(crate) fn find_events(request: &Request, integration: &Integration, context:
                 events,
             })
         }
-        Err(refused) => Finding::Refused(refused),
+        Err(instead) => instead,
+    }
+}
+
+/// The events of a request, or what is found instead.
+fn events_of(question: &Question<'_>, keys: &dyn KeySets) -> Result<(Proof, Vec<Event>), Finding> {
+    let proofs = verify(question, keys).map_err(unverified)?;
+    let proof = proofs.first().map_or(Proof::None, |first| first.verified.proof());
+    let mut splits = split(question, proofs).map_err(Finding::Refused)?;
+    let further = verify_further(question, &splits, keys).map_err(unverified)?;
+    splits.extend(split(question, further).map_err(Finding::Refused)?);
+    let events = attribute(question, &splits).map_err(Finding::Refused)?;
+    Ok((proof, events))
+}
+
+fn unverified(unverified: Unverified) -> Finding {
+    match unverified {
+        Unverified::Undecided(key) => Finding::Undecided(key),
+        Unverified::Refused(refusal) => Finding::Refused(Refused::new(refusal.reason, refusal.detail)),
     }
 }
 
@@ -111,7 +130,7 @@ pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Refused {
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let detail = said.unwrap_or("a step panicked").to_owned();
     tracing::error!(detail, "a request panicked a step and ends as failed");
-    Refused::new(Outcome::Failed, Reason::Panicked, detail)
+    Refused::new(Reason::Panicked, detail)
 }
 
 fn masked_body(body: &Bytes, masks: &Masks) -> Bytes {

@@ -39,7 +39,9 @@ impl Kept {
         let input = self.input.load(Ordering::Acquire);
         let decided = range.start..range.end.min(input);
         let set_aside = self.set_aside.lock().clone();
-        let mut wanted = set_aside.map(|set_aside| set_aside.lock().offsets_in(&decided)).unwrap_or_default();
+        let mut wanted = set_aside
+            .map(|set_aside| set_aside.lock().offsets_in(&decided))
+            .unwrap_or_default();
         wanted.extend(range.start.max(input)..range.end);
         wanted
     }

@@ -19,8 +19,8 @@ mod error;
 mod event;
 mod event_records;
 mod examine;
-mod key_sets;
 mod kept;
+mod key_sets;
 mod metrics;
 mod outcomes;
 mod owner;
@@ -32,6 +32,9 @@ mod set_aside;
 mod state;
 mod steps;
 mod tracked;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, KeysConfig};
 pub use error::Error;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_broker::journal::{Changes, Journal, JournalError};
+use tidegate_broker::journal::{Changes, Commit, Journal, JournalError};
 use tidegate_broker::{Broker, Message, Reader, Record};
 use tidegate_schemas::{Pointer, Topic, UnixMillis};
 use tokio::sync::watch;
@@ -53,7 +53,10 @@ impl Owner {
                     source: JournalError::Lost { .. },
                     ..
                 } => {
-                    tracing::info!(partition = self.partition, "another owner has taken over the partition");
+                    tracing::info!(
+                        partition = self.partition,
+                        "another owner has taken over the partition"
+                    );
                     return Ok(());
                 }
                 error if !error.is_retryable() => {}
@@ -74,7 +77,7 @@ impl Owner {
     async fn own(&self) -> Result<(), Error> {
         let partition = self.partition;
         let mut state = State::default();
-        let opened = Journal::open(&self.broker, Topic::State, partition, &mut state, |_| {}).await;
+        let opened = Journal::open(&self.broker, (Topic::State, partition), &mut state, |_| {}).await;
         let (journal, input) = opened.map_err(|source| Error::Journal { partition, source })?;
         self.kept.begin(input, state.shared_set_aside());
         let ownership = Ownership {
@@ -152,7 +155,9 @@ impl Ownership<'_> {
     /// How long until something that was set aside is due, at most [`IDLE_EVERY`].
     fn due_in(&self) -> Duration {
         let due_at = self.state.set_aside().due_at();
-        due_at.map_or(IDLE_EVERY, |due_at| due_at.since(self.owner.broker.now()).min(IDLE_EVERY))
+        due_at.map_or(IDLE_EVERY, |due_at| {
+            due_at.since(self.owner.broker.now()).min(IDLE_EVERY)
+        })
     }
 
     fn next_due(&self) -> Option<(RunKey, UnixMillis)> {
@@ -167,7 +172,9 @@ impl Ownership<'_> {
         }
         let keys = &self.owner.pipeline.keys;
         let mut set_aside = self.state.set_aside();
-        let fetched = set_aside.names(Cause::Key).filter(|url| keys.fetched_after(url, self.fetches_seen));
+        let fetched = set_aside
+            .names(Cause::Key)
+            .filter(|url| keys.fetched_after(url, self.fetches_seen));
         for url in fetched.map(str::to_owned).collect::<Vec<_>>() {
             set_aside.wake(Cause::Key, &url);
         }
@@ -182,7 +189,11 @@ impl Ownership<'_> {
         let works = self.take(messages).await?;
         self.decide_works(works, end).await?;
         metrics::count_batch(read as u64, body_bytes as u64);
-        let behind = self.owner.broker.offsets(Topic::Requests, self.owner.partition).end;
+        let behind = self
+            .owner
+            .broker
+            .offsets(Topic::Requests, self.owner.partition)
+            .end;
         metrics::set_lag(self.owner.partition, behind.saturating_sub(self.input));
         metrics::set_aside_bytes(self.owner.partition, self.state.set_aside().len_bytes());
         Ok(())
@@ -202,7 +213,9 @@ impl Ownership<'_> {
             // A request that is gone in spite of the keeper was given up with its segment; nothing is left to decide.
             let Some(message) = message else { continue };
             let taken = self.take_message(message)?;
-            let Taken::Request(mut request) = taken else { continue };
+            let Taken::Request(mut request) = taken else {
+                continue;
+            };
             request.asked.position = entry.position;
             request.asked.replay = entry.replay;
             request.asked.aside_since = Some(since);
@@ -321,13 +334,22 @@ impl Ownership<'_> {
         let frame_bytes = self.owner.broker.batch_bytes_max() / OUTPUT_SHARE;
         while let Some(behind) = first_frame(&records, frame_bytes) {
             let last = records.split_off(behind);
-            let appended = self.owner.broker.append(std::mem::replace(&mut records, last)).await;
+            let appended = self
+                .owner
+                .broker
+                .append(std::mem::replace(&mut records, last))
+                .await;
             appended.map_err(|source| Error::Append {
                 partition: self.owner.partition,
                 source,
             })?;
         }
-        let committed = self.journal.commit(records, changes, input, &self.state).await;
+        let commit = Commit {
+            outputs: records,
+            changes,
+            input,
+        };
+        let committed = self.journal.commit(commit, &self.state).await;
         committed.map_err(|error| self.owner.journal_error(error))?;
         self.input = input;
         self.owner.kept.reached(input);

@@ -70,7 +70,12 @@ impl Pipeline {
         }
     }
 
-    fn decide_events(&self, (examined, found): (&Examined, &Events), state: &mut State, batch: &mut Batch<'_>) {
+    fn decide_events(
+        &self,
+        (examined, found): (&Examined, &Events),
+        state: &mut State,
+        batch: &mut Batch<'_>,
+    ) {
         for (event, tracked) in tracked_events((examined, found), &batch.ledger) {
             if let Whose::Refused(refused) = &event.whose {
                 tracked.end(&refused.into());
@@ -91,7 +96,12 @@ impl Pipeline {
     }
 
     /// Sets an event aside that has no connection yet, while it may still get one.
-    fn await_connection<'a>(&self, tracked: Tracked<'a>, state: &State, now: UnixMillis) -> Option<Tracked<'a>> {
+    fn await_connection<'a>(
+        &self,
+        tracked: Tracked<'a>,
+        state: &State,
+        now: UnixMillis,
+    ) -> Option<Tracked<'a>> {
         let longest = self.config.unattributed_wait();
         let request = tracked.subject.request;
         let since = request.asked.aside_since.unwrap_or(now);
@@ -112,7 +122,10 @@ impl Pipeline {
             position: Some(tracked.subject.position()),
             replay: request.asked.replay,
         };
-        match state.set_aside().push(queue, entry, wait, self.config.set_aside_bytes_max) {
+        match state
+            .set_aside()
+            .push(queue, entry, wait, self.config.set_aside_bytes_max)
+        {
             Ok(()) => {
                 tracked.set_aside();
                 None
@@ -130,7 +143,7 @@ impl Pipeline {
         let request = &examined.request;
         let longest = self.config.key_wait();
         let since = request.asked.aside_since.unwrap_or(batch.now);
-        let unavailable = |detail: String| Refused::new(Outcome::Rejected, Reason::KeyUnavailable, detail);
+        let unavailable = |detail: String| Refused::new(Reason::KeyUnavailable, detail);
         if batch.now >= since.after(longest) {
             let failure = self.keys.last_failure(&key.url).unwrap_or_default();
             let detail = format!("{} gave no key for {} s: {failure}", key.url, longest.as_secs());
@@ -151,7 +164,11 @@ impl Pipeline {
             position: request.asked.position,
             replay: request.asked.replay,
         };
-        if state.set_aside().push(queue, entry, wait, self.config.set_aside_bytes_max).is_err() {
+        if state
+            .set_aside()
+            .push(queue, entry, wait, self.config.set_aside_bytes_max)
+            .is_err()
+        {
             metrics::count_passed(1);
             let detail = "no more can be set aside within processor.set_aside_bytes_max".to_owned();
             tracked.end(&(&unavailable(detail)).into());
@@ -164,11 +181,19 @@ impl Pipeline {
     async fn examine_all(self: &Arc<Self>, requests: Vec<Request>) -> Vec<Examined> {
         let mut chunks = chunks(requests, &self.config);
         if chunks.len() <= 1 && chunks.iter().all(|chunk| chunk.bytes <= self.config.chunk_bytes) {
-            return chunks.pop().map(|chunk| self.examine_chunk(chunk.requests)).unwrap_or_default();
+            return chunks
+                .pop()
+                .map(|chunk| self.examine_chunk(chunk.requests))
+                .unwrap_or_default();
         }
         let mut running = Vec::with_capacity(chunks.len());
         for chunk in chunks {
-            let permit = self.threads.clone().acquire_owned().await.expect("the threads are never closed");
+            let permit = self
+                .threads
+                .clone()
+                .acquire_owned()
+                .await
+                .expect("the threads are never closed");
             let pipeline = self.clone();
             running.push(tokio::task::spawn_blocking(move || {
                 let _permit = permit;
@@ -193,7 +218,10 @@ impl Pipeline {
             keys: &self.keys,
             config: &self.config,
         };
-        requests.into_iter().map(|request| examine(request, &context, self.find)).collect()
+        requests
+            .into_iter()
+            .map(|request| examine(request, &context, self.find))
+            .collect()
     }
 
     async fn examine_again(self: &Arc<Self>, examined: Vec<Examined>) -> Vec<Examined> {
@@ -264,7 +292,13 @@ fn tracked_events<'a>(
         match &event.whose {
             Whose::Connections(connections) => tracked.extend(connections.iter().map(|connection| {
                 let connection = Some(&**connection);
-                (event, ledger.track(Subject { connection, ..subject }))
+                (
+                    event,
+                    ledger.track(Subject {
+                        connection,
+                        ..subject
+                    }),
+                )
             })),
             Whose::Nobody | Whose::Refused(_) => tracked.push((event, ledger.track(subject))),
         }

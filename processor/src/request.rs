@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use tidegate_broker::Message;
 use tidegate_schemas::{
-    EnvironmentId, Headers, MetaError, Metadata, Outcome, Pointer, Reason, RequestId, RequestKind, RequestMeta, UnixMillis,
+    EnvironmentId, Headers, MetaError, Metadata, Pointer, Reason, RequestId, RequestKind, RequestMeta,
+    UnixMillis,
 };
 use uuid::Uuid;
 
@@ -69,7 +70,7 @@ pub(crate) enum Taken {
 impl Request {
     /// The same with the verdict that it cannot be decoded.
     fn undecodable(mut self, detail: String) -> Self {
-        self.given = Some(Refused::new(Outcome::Failed, Reason::Undecodable, detail));
+        self.given = Some(Refused::new(Reason::Undecodable, detail));
         self
     }
 }
@@ -96,7 +97,7 @@ impl Replay {
             }
             None => {
                 let detail = "the request that the replay asks for is gone from the topic";
-                command.given = Some(Refused::new(Outcome::Failed, Reason::RequestGone, detail));
+                command.given = Some(Refused::new(Reason::RequestGone, detail));
                 Ok(command)
             }
             Some(Taken::Replay(_) | Taken::PassOver) => {
@@ -126,14 +127,18 @@ pub(crate) fn take(message: Message) -> Result<Taken, MetaError> {
     Ok(match (meta.kind, meta.replay) {
         (RequestKind::Received, _) => Taken::Request(request(pointer, meta, message.value)),
         (RequestKind::Answered | RequestKind::Refused, _) => Taken::PassOver,
-        (RequestKind::Replay, Some(of)) if of.pointer.partition == pointer.partition => Taken::Replay(Replay {
-            pointer: of.pointer,
-            position: of.position,
-            command: request(pointer, meta, Bytes::new()),
-        }),
+        (RequestKind::Replay, Some(of)) if of.pointer.partition == pointer.partition => {
+            Taken::Replay(Replay {
+                pointer: of.pointer,
+                position: of.position,
+                command: request(pointer, meta, Bytes::new()),
+            })
+        }
         (RequestKind::Replay, _) => {
             let command = request(pointer, meta, Bytes::new());
-            Taken::Request(command.undecodable("the replay command names no request of its partition".to_owned()))
+            Taken::Request(
+                command.undecodable("the replay command names no request of its partition".to_owned()),
+            )
         }
     })
 }
@@ -152,13 +157,19 @@ fn request(pointer: Pointer, meta: RequestMeta, body: Bytes) -> Request {
 /// that deciding twice yields it twice.
 fn salvage(message: &Message) -> RequestMeta {
     let json: serde_json::Value = serde_json::from_slice(&message.meta).unwrap_or_default();
-    let text = |name: &str| json.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        json.get(name)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+    };
     let made = (u128::from(message.partition) << 64) | u128::from(message.offset);
     let received_at = json.get("received_at").and_then(serde_json::Value::as_u64);
     RequestMeta {
         v: tidegate_schemas::WRITE_VERSION,
         kind: RequestKind::Received,
-        id: text("id").parse().unwrap_or(RequestId(uuid_of(message.timestamp, made))),
+        id: text("id")
+            .parse()
+            .unwrap_or(RequestId(uuid_of(message.timestamp, made))),
         environment: text("environment").parse().unwrap_or(EnvironmentId(Uuid::nil())),
         integration: text("integration").to_owned(),
         provider: text("provider").to_owned(),
@@ -187,7 +198,7 @@ fn uuid_of(time: UnixMillis, own: u128) -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_schemas::Topic;
+    use tidegate_schemas::{Outcome, Topic};
 
     use super::*;
 
@@ -208,7 +219,10 @@ mod tests {
         let id = |meta: &str| match take(message(meta)) {
             Ok(Taken::Request(request)) => {
                 let given = request.given.expect("it cannot be decoded");
-                assert_eq!((given.outcome, given.reason), (Outcome::Failed, Reason::Undecodable));
+                assert_eq!(
+                    (given.outcome, given.reason),
+                    (Outcome::Failed, Reason::Undecodable)
+                );
                 request.meta.id
             }
             other => panic!("{meta} is taken as {other:?}"),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use tidegate_registry::Tables;
-use tidegate_schemas::{IntegrationId, Outcome, Reason};
+use tidegate_schemas::{IntegrationId, Reason};
 
 use crate::event::{Event, Examined, Finding, Refused, Whose};
 use crate::steps::route::{Route, route};
@@ -21,21 +21,28 @@ impl Routes {
     pub fn plan(examined: &[Examined], tables: &Tables) -> Self {
         let mut by_integration: HashMap<IntegrationId, HashMap<Box<str>, Route>> = HashMap::new();
         for examined in examined {
-            let (Finding::Events(found), Some(integration)) = (&examined.finding, &examined.integration) else {
+            let (Finding::Events(found), Some(integration)) = (&examined.finding, &examined.integration)
+            else {
                 continue;
             };
             let by_type = by_integration.entry(integration.id).or_default();
-            let going = found.events.iter().filter(|event| !matches!(event.whose, Whose::Refused(_)));
+            let going = found
+                .events
+                .iter()
+                .filter(|event| !matches!(event.whose, Whose::Refused(_)));
             for event in going {
                 if !by_type.contains_key(&event.event_type) {
                     let endpoints = tables.endpoints_of(&integration.environment);
-                    by_type.insert(event.event_type.clone(), route(endpoints, integration, &event.event_type));
+                    by_type.insert(
+                        event.event_type.clone(),
+                        route(endpoints, integration, &event.event_type),
+                    );
                 }
             }
         }
         Self {
             by_integration,
-            gone: Route::Nowhere(Refused::new(Outcome::Failed, Reason::IntegrationGone, "")),
+            gone: Route::Nowhere(Refused::new(Reason::IntegrationGone, "")),
         }
     }
 
@@ -43,7 +50,9 @@ impl Routes {
     pub fn of(&self, examined: &Examined, event: &Event) -> &Route {
         let integration = examined.integration.as_ref();
         let by_type = integration.and_then(|integration| self.by_integration.get(&integration.id));
-        by_type.and_then(|by_type| by_type.get(&event.event_type)).unwrap_or(&self.gone)
+        by_type
+            .and_then(|by_type| by_type.get(&event.event_type))
+            .unwrap_or(&self.gone)
     }
 
     /// Whether a write to the registry could turn one of them.

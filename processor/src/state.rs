@@ -40,7 +40,9 @@ impl Tables for State {
     fn apply(&mut self, change: &[u8]) -> Result<(), ChangeError> {
         match change.first() {
             Some(tag) if TAGS.contains(tag) => self.set_aside().apply(change),
-            _ => Err(ChangeError::new("the state holds a table that this build does not know")),
+            _ => Err(ChangeError::new(
+                "the state holds a table that this build does not know",
+            )),
         }
     }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use tidegate_schemas::{EndpointId, EventId, Outcome, Proof, Reason};
 
-use crate::event::{Event, Examined, Finding, Refused};
+use crate::event::{Event, Examined, Refused};
 use crate::metrics;
 use crate::outcomes::Rows;
 use crate::request::Request;
@@ -112,14 +112,6 @@ impl Examined {
         match &self.integration {
             Some(integration) => &integration.provider,
             None => &self.request.meta.provider,
-        }
-    }
-
-    /// How far it was proved.
-    pub fn proof(&self) -> Proof {
-        match &self.finding {
-            Finding::Events(found) => found.proof,
-            Finding::Refused(_) | Finding::Undecided(_) => Proof::None,
         }
     }
 }

@@ -56,7 +56,13 @@ impl Fetcher {
     pub async fn run(mut self, mut wants: mpsc::Receiver<KeyRequest>, stop: CancellationToken) {
         let mut tidy_at = Instant::now() + TIDY_EVERY;
         loop {
-            let due = self.wanted.values().map(|want| want.due).min().unwrap_or(tidy_at).min(tidy_at);
+            let due = self
+                .wanted
+                .values()
+                .map(|want| want.due)
+                .min()
+                .unwrap_or(tidy_at)
+                .min(tidy_at);
             let room = self.running.len() < self.config.fetches_max.max(1);
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -87,16 +93,31 @@ impl Fetcher {
             return;
         }
         let since = self.store.fetched_at(&place).map(|at| wall_clock().since(at));
-        let wait = since.map_or(Duration::ZERO, |since| self.config.refetch_after().saturating_sub(since));
+        let wait = since.map_or(Duration::ZERO, |since| {
+            self.config.refetch_after().saturating_sub(since)
+        });
         let due = now + wait;
-        self.wanted.insert(place, Want { due, until, failures: 0 });
+        self.wanted.insert(
+            place,
+            Want {
+                due,
+                until,
+                failures: 0,
+            },
+        );
     }
 
     fn start_due(&mut self) {
         let now = Instant::now();
         while self.running.len() < self.config.fetches_max.max(1) {
-            let next = self.wanted.iter().filter(|(place, want)| want.due <= now && !self.busy.contains(*place));
-            let Some(place) = next.min_by_key(|(_, want)| want.due).map(|(place, _)| place.clone()) else {
+            let next = self
+                .wanted
+                .iter()
+                .filter(|(place, want)| want.due <= now && !self.busy.contains(*place));
+            let Some(place) = next
+                .min_by_key(|(_, want)| want.due)
+                .map(|(place, _)| place.clone())
+            else {
                 return;
             };
             self.busy.insert(place.clone());
@@ -155,7 +176,10 @@ async fn fetch(client: &Client, config: &KeysConfig, (kind, url): &Place) -> Res
     let (mut kind, mut url) = (kind.clone(), url.clone());
     for _ in 0..HOPS_MAX {
         let target = client.check_url(&url).map_err(|error| error.to_string())?;
-        let document = client.fetch(&target, limits).await.map_err(|error| error.to_string())?;
+        let document = client
+            .fetch(&target, limits)
+            .await
+            .map_err(|error| error.to_string())?;
         match kind.read(&document).map_err(|refusal| refusal.to_string())? {
             KeyDocument::Keys(keys) => return Ok(keys),
             KeyDocument::Elsewhere { jwks_url } => (kind, url) = (KeyKind::Jwks, jwks_url),

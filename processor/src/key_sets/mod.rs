@@ -60,7 +60,10 @@ impl KeyStore {
     /// Asks for a key. When too many are asked for at once the question is dropped: whoever waits asks again.
     pub fn want(&self, request: &KeyRequest) {
         if self.shared.wants.try_send(request.clone()).is_err() {
-            tracing::warn!(url = request.url, "too many keys are wanted at once, this one is asked for later");
+            tracing::warn!(
+                url = request.url,
+                "too many keys are wanted at once, this one is asked for later"
+            );
         }
     }
 
@@ -79,7 +82,10 @@ impl KeyStore {
     /// Why the last fetch from `url` failed, if it did.
     pub fn last_failure(&self, url: &str) -> Option<String> {
         let sets = self.shared.sets.read();
-        sets.failures.iter().find(|(place, _)| place.1 == url).map(|(_, failure)| failure.clone())
+        sets.failures
+            .iter()
+            .find(|(place, _)| place.1 == url)
+            .map(|(_, failure)| failure.clone())
     }
 
     fn store(&self, place: Place, keys: Vec<FetchedKey>, fetched_at: UnixMillis) {
@@ -122,12 +128,19 @@ impl KeyStore {
         if failures.len() > sets_max {
             failures.clear();
         }
-        let due = by_place.iter().filter(|(_, set)| set.fetched_at < fresh && set.used.swap(false, Ordering::Relaxed));
+        let due = by_place
+            .iter()
+            .filter(|(_, set)| set.fetched_at < fresh && set.used.swap(false, Ordering::Relaxed));
         due.map(|(place, _)| place.clone()).collect()
     }
 
     fn fetched_at(&self, place: &Place) -> Option<UnixMillis> {
-        self.shared.sets.read().by_place.get(place).map(|set| set.fetched_at)
+        self.shared
+            .sets
+            .read()
+            .by_place
+            .get(place)
+            .map(|set| set.fetched_at)
     }
 }
 

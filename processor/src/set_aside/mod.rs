@@ -210,9 +210,13 @@ impl SetAside {
 
     /// Writes runs as changes from behind `after` on; the cursor to go on from, or `None` at the end.
     pub fn slice(&self, after: Option<&[u8]>, bytes_max: usize, out: &mut Changes) -> Option<Vec<u8>> {
-        let after = after.and_then(|cursor| decode_key(cursor).ok()).map(|(_, key, _)| key);
+        let after = after
+            .and_then(|cursor| decode_key(cursor).ok())
+            .map(|(_, key, _)| key);
         let until = out.len_bytes() + bytes_max;
-        let first = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Included(key.0.clone()));
+        let first = after
+            .as_ref()
+            .map_or(Bound::Unbounded, |key| Bound::Included(key.0.clone()));
         for (queue, waiting) in self.queues.range((first, Bound::Unbounded)) {
             for (number, run) in &waiting.runs {
                 let key = (queue.clone(), *number);
@@ -268,7 +272,11 @@ fn decode_key(change: &[u8]) -> Result<(u8, RunKey, &[u8]), ChangeError> {
     let cause = match cause {
         1 => Cause::Key,
         2 => Cause::Connection,
-        _ => return Err(ChangeError::new("something is set aside for a cause that this build does not know")),
+        _ => {
+            return Err(ChangeError::new(
+                "something is set aside for a cause that this build does not know",
+            ));
+        }
     };
     let number = read_varint(&mut rest).ok_or_else(broken)?;
     let name_bytes = read_varint(&mut rest).ok_or_else(broken)?;

@@ -2,12 +2,10 @@
 //! connections it reaches, nobody, or a verdict. The URL's word comes before the body's; an empty value matches nobody,
 //! and no event reaches a connection that its proofs do not cover.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use tidegate_providers::{Identifier, Place, RawEvent};
 use tidegate_registry::StoredSecret;
-use tidegate_schemas::{Outcome, Reason, Secret};
+use tidegate_schemas::{Reason, Secret};
 
 use super::Question;
 use super::split::{Split, too_many};
@@ -26,13 +24,17 @@ pub(crate) fn attribute(question: &Question<'_>, splits: &[Split<'_>]) -> Result
         return Ok(Vec::new());
     };
     let seen_by_others = |at: usize| {
-        let sees = move |split: &'_ Split<'_>| split.events.get(at).is_some_and(|event| event.dropped.is_none());
+        let sees =
+            move |split: &'_ Split<'_>| split.events.get(at).is_some_and(|event| event.dropped.is_none());
         others.iter().filter(move |split| sees(split))
     };
     let mut events = Vec::with_capacity(first.events.len());
     for (at, raw) in first.events.iter().enumerate() {
         let own = std::iter::once(first).filter(|_| raw.dropped.is_none());
-        let covers: Vec<&Covers> = own.chain(seen_by_others(at)).map(|split| &split.proved.covers).collect();
+        let covers: Vec<&Covers> = own
+            .chain(seen_by_others(at))
+            .map(|split| &split.proved.covers)
+            .collect();
         events.push(event(raw, whose(question, raw, &covers)));
     }
     let reach = events.iter().map(Event::reach).sum();
@@ -45,7 +47,11 @@ pub(crate) fn attribute(question: &Question<'_>, splits: &[Split<'_>]) -> Result
 
 fn whose(question: &Question<'_>, raw: &RawEvent<'_>, covers: &[&Covers]) -> Whose {
     if let (Some(dropped), []) = (&raw.dropped, covers) {
-        return Whose::Refused(Refused::new(dropped.outcome, dropped.reason, dropped.detail.clone()));
+        return Whose::Refused(Refused {
+            outcome: dropped.outcome,
+            reason: dropped.reason,
+            detail: dropped.detail.clone(),
+        });
     }
     let matched = match question.named() {
         Some(name) => named(question, name),
@@ -53,21 +59,34 @@ fn whose(question: &Question<'_>, raw: &RawEvent<'_>, covers: &[&Covers]) -> Who
     };
     let max = question.limits.connections_per_event_max;
     if matched.len() > max {
-        let detail = format!("{} connections match, processor.connections_per_event_max allows {max}", matched.len());
-        return Whose::Refused(Refused::new(Outcome::Malformed, Reason::TooManyConnections, detail));
+        let detail = format!(
+            "{} connections match, processor.connections_per_event_max allows {max}",
+            matched.len()
+        );
+        return Whose::Refused(Refused::new(Reason::TooManyConnections, detail));
     }
-    let covered = |connection: &&str| covers.iter().any(|covers| covers.connection(question, connection));
+    let covered = |connection: &&str| {
+        covers
+            .iter()
+            .any(|covers| covers.connection(question, connection))
+    };
     let proved: Vec<Box<str>> = matched.iter().copied().filter(covered).map(Into::into).collect();
     match (matched.is_empty(), proved.is_empty()) {
         (_, false) => Whose::Connections(proved),
         (true, _) if covers.iter().any(|covers| covers.nobody()) => Whose::Nobody,
-        (true, _) => rejected(Reason::ConnectionUnknown, "a connection's own secret proves only that connection's events"),
-        (false, _) => rejected(Reason::SignatureWrong, "the secret that proves the request is not its connection's"),
+        (true, _) => rejected(
+            Reason::ConnectionUnknown,
+            "a connection's own secret proves only that connection's events",
+        ),
+        (false, _) => rejected(
+            Reason::SignatureWrong,
+            "the secret that proves the request is not its connection's",
+        ),
     }
 }
 
 fn rejected(reason: Reason, detail: &'static str) -> Whose {
-    Whose::Refused(Refused::new(Outcome::Rejected, reason, detail))
+    Whose::Refused(Refused::new(reason, detail))
 }
 
 impl Covers {
@@ -103,6 +122,22 @@ pub(super) fn candidates<'a>(question: &Question<'a>) -> Vec<&'a str> {
     candidates
 }
 
+/// The connections that the events of a request name, at most as many as one event may reach.
+pub(super) fn candidates_of<'a>(question: &Question<'a>, splits: &[Split<'_>]) -> Vec<&'a str> {
+    let mut candidates: Vec<&str> = Vec::new();
+    for raw in splits.iter().flat_map(|split| &split.events) {
+        for connection in first_match(question, &raw.identifiers) {
+            if candidates.len() >= question.limits.connections_per_event_max {
+                return candidates;
+            }
+            if !candidates.contains(&connection) {
+                candidates.push(connection);
+            }
+        }
+    }
+    candidates
+}
+
 /// A connection's own secrets, those out of force too. One whose secrets cannot be read has one that nothing fits.
 pub(super) fn secrets_of(question: &Question<'_>, connection: &str) -> Vec<StoredSecret> {
     let Some(connection) = question.tables.connection(&question.integration.id, connection) else {
@@ -122,8 +157,13 @@ fn named<'a>(question: &Question<'a>, name: &str) -> Vec<&'a str> {
 
 /// The connections of the first identifier that fits any.
 fn first_match<'a>(question: &Question<'a>, identifiers: &[Identifier<'_>]) -> Vec<&'a str> {
-    let found = identifiers.iter().map(|identifier| matching(question, identifier));
-    found.into_iter().find(|found| !found.is_empty()).unwrap_or_default()
+    let found = identifiers
+        .iter()
+        .map(|identifier| matching(question, identifier));
+    found
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_default()
 }
 
 /// The connections that carry this value. One more than may match is enough to know that there are too many.
@@ -136,7 +176,9 @@ fn matching<'a>(question: &Question<'a>, Identifier { property, value }: &Identi
     }
     // `name[]` says that the property holds a list; the registry holds one for every property.
     let property = property.strip_suffix("[]").unwrap_or(property);
-    let matching = question.tables.connections_by(&question.integration.id, property, value);
+    let matching = question
+        .tables
+        .connections_by(&question.integration.id, property, value);
     let matching = matching.take(question.limits.connections_per_event_max + 1);
     matching.map(|connection| connection.id()).collect()
 }
@@ -156,21 +198,5 @@ fn event(raw: &RawEvent<'_>, whose: Whose) -> Event {
         object_key: raw.object.as_ref().map(|object| (*object.key).into()),
         object_version: version.map(|version| (*version.text).into()),
         whose,
-    }
-}
-
-impl Refused {
-    /// What verifying refused: `malformed` where the request could not even be read, else `rejected`.
-    pub fn by_verifying(reason: Reason, detail: Cow<'static, str>) -> Self {
-        let outcome = match reason {
-            Reason::BodyNotJson
-            | Reason::BodyNotForm
-            | Reason::BodyTooDeep
-            | Reason::EventsMissing
-            | Reason::TooManyEvents
-            | Reason::TooManyConnections => Outcome::Malformed,
-            _ => Outcome::Rejected,
-        };
-        Self::new(outcome, reason, detail)
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Question<'a> {
 impl<'a> Question<'a> {
     /// The connection that the URL names.
     pub fn named(&self) -> Option<&'a str> {
-        self.request.meta.connection.as_deref().filter(|name| !name.is_empty())
+        self.request
+            .meta
+            .connection
+            .as_deref()
+            .filter(|name| !name.is_empty())
     }
 }

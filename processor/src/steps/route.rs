@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidegate_registry::{Endpoint, Integration};
-use tidegate_schemas::{EndpointId, Outcome, Reason};
+use tidegate_schemas::{EndpointId, Reason};
 
 use crate::event::Refused;
 
@@ -20,21 +20,23 @@ pub(crate) enum Route {
 /// Chooses the endpoints for an event of `event_type`.
 pub(crate) fn route(endpoints: &[Arc<Endpoint>], integration: &Integration, event_type: &str) -> Route {
     if !integration.flags.forward {
-        return nowhere(Outcome::Filtered, Reason::ForwardOff);
+        return nowhere(Reason::ForwardOff);
     }
     if endpoints.is_empty() {
-        return nowhere(Outcome::NoEndpoint, Reason::EndpointMissing);
+        return nowhere(Reason::EndpointMissing);
     }
-    let wanting = endpoints.iter().filter(|endpoint| endpoint.wants(&integration.key, event_type));
+    let wanting = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.wants(&integration.key, event_type));
     let to: Arc<[EndpointId]> = wanting.map(|endpoint| endpoint.id).collect();
     if to.is_empty() {
-        return nowhere(Outcome::Filtered, Reason::EndpointFilter);
+        return nowhere(Reason::EndpointFilter);
     }
     Route::To(to)
 }
 
-fn nowhere(outcome: Outcome, reason: Reason) -> Route {
-    Route::Nowhere(Refused::new(outcome, reason, ""))
+fn nowhere(reason: Reason) -> Route {
+    Route::Nowhere(Refused::new(reason, ""))
 }
 
 #[cfg(test)]
@@ -59,7 +61,10 @@ mod tests {
         let found = match route(&endpoints, &integration, "contact.created") {
             Route::To(ids) => {
                 let place = |id: &EndpointId| endpoints.iter().position(|endpoint| endpoint.id == *id);
-                Ok(ids.iter().map(|id| place(id).expect("one of them")).collect::<Vec<_>>())
+                Ok(ids
+                    .iter()
+                    .map(|id| place(id).expect("one of them"))
+                    .collect::<Vec<_>>())
             }
             Route::Nowhere(refused) => Err(refused.reason),
         };
@@ -69,13 +74,21 @@ mod tests {
     #[test]
     fn an_event_goes_to_every_endpoint_that_wants_it() {
         check(true, &[(&[], &[])], Ok(&[0]));
-        check(true, &[(&[], &[]), (&["shop"], &[]), (&["crm"], &["contact.*"])], Ok(&[0, 2]));
+        check(
+            true,
+            &[(&[], &[]), (&["shop"], &[]), (&["crm"], &["contact.*"])],
+            Ok(&[0, 2]),
+        );
     }
 
     #[test]
     fn an_event_that_nobody_wants_says_why() {
         check(true, &[], Err(Reason::EndpointMissing));
-        check(true, &[(&["shop"], &[]), (&[], &["deal.*"])], Err(Reason::EndpointFilter));
+        check(
+            true,
+            &[(&["shop"], &[]), (&[], &["deal.*"])],
+            Err(Reason::EndpointFilter),
+        );
         check(false, &[(&[], &[])], Err(Reason::ForwardOff));
     }
 }

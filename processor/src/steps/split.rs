@@ -2,7 +2,7 @@
 //! them, in the same order: an item that one secret does not prove another may. Says nothing about whose they are.
 
 use tidegate_providers::RawEvent;
-use tidegate_schemas::{Outcome, Reason};
+use tidegate_schemas::Reason;
 
 use super::Question;
 use super::verify::Proved;
@@ -20,14 +20,17 @@ pub(crate) struct Split<'q> {
 /// # Errors
 /// `malformed`: it cannot be read as its definition says, or holds too many events.
 pub(crate) fn split<'q>(question: &Question<'q>, proofs: Vec<Proved>) -> Result<Vec<Split<'q>>, Refused> {
-    proofs.into_iter().map(|proved| split_one(question, proved)).collect()
+    proofs
+        .into_iter()
+        .map(|proved| split_one(question, proved))
+        .collect()
 }
 
 fn split_one<'q>(question: &Question<'q>, proved: Proved) -> Result<Split<'q>, Refused> {
     let events = question
         .definition
         .split(question.parsed, &proved.verified)
-        .map_err(|refusal| Refused::new(Outcome::Malformed, refusal.reason, refusal.detail))?;
+        .map_err(|refusal| Refused::new(refusal.reason, refusal.detail))?;
     let max = question.limits.events_per_request_max;
     if events.len() > max {
         return Err(too_many(events.len(), max));
@@ -38,5 +41,5 @@ fn split_one<'q>(question: &Question<'q>, proved: Proved) -> Result<Split<'q>, R
 /// The verdict on a request that holds, or becomes, more events than it may.
 pub(super) fn too_many(events: usize, max: usize) -> Refused {
     let detail = format!("{events} events, processor.events_per_request_max allows {max}");
-    Refused::new(Outcome::Malformed, Reason::TooManyEvents, detail)
+    Refused::new(Reason::TooManyEvents, detail)
 }

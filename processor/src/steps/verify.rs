@@ -6,6 +6,7 @@ use tidegate_providers::{ActiveSecret, Credentials, KeySets, Refusal, SecretAt, 
 use tidegate_registry::StoredSecret;
 use tidegate_schemas::Reason;
 
+use super::split::Split;
 use super::{Question, attribute};
 
 /// A proof, and for whom it counts.
@@ -39,6 +40,37 @@ pub(crate) fn verify(question: &Question<'_>, keys: &dyn KeySets) -> Result<Vec<
         }
     }
     by_connections(question, keys)
+}
+
+/// Proves a request for the further connections that its events name, once one proof has let it be split. What one
+/// connection's secret proved says nothing about the others' events.
+///
+/// # Errors
+/// A key must be fetched first. A secret that does not prove the request is no error: its connection gets nothing.
+pub(crate) fn verify_further(
+    question: &Question<'_>,
+    splits: &[Split<'_>],
+    keys: &dyn KeySets,
+) -> Result<Vec<Proved>, Unverified> {
+    if splits.iter().any(|split| split.proved.covers == Covers::Everyone) || question.named().is_some() {
+        return Ok(Vec::new());
+    }
+    let tried = attribute::candidates(question);
+    let mut named = attribute::candidates_of(question, splits);
+    named.retain(|connection| !tried.contains(connection));
+    let mut proofs = Vec::new();
+    for connection in named {
+        let secrets = attribute::secrets_of(question, connection);
+        if secrets.is_empty() {
+            continue;
+        }
+        match by_connection(question, &secrets, keys) {
+            Ok(verified) => proofs.push(covering(verified, Covers::One(connection.into()))),
+            Err(undecided @ Unverified::Undecided(_)) => return Err(undecided),
+            Err(Unverified::Refused(_)) => {}
+        }
+    }
+    Ok(proofs)
 }
 
 fn covering(verified: Verified, covers: Covers) -> Proved {
@@ -87,7 +119,9 @@ fn by_connections(question: &Question<'_>, keys: &dyn KeySets) -> Result<Vec<Pro
     }
     match refused {
         _ if !proofs.is_empty() => Ok(proofs),
-        Some(refused) if refused.reason != Reason::SecretMissing || !candidates.is_empty() => Err(refused.into()),
+        Some(refused) if refused.reason != Reason::SecretMissing || !candidates.is_empty() => {
+            Err(refused.into())
+        }
         _ => Err(refusal(
             Reason::ConnectionUnknown,
             "no connection of the integration fits what the request names, so no secret can prove it",
