@@ -169,6 +169,6 @@ mod tests {
     fn a_key_keeps_its_partition_for_ever() {
         let places = ["acme-42/contact/1", "acme-42/contact/2", "acme-42", "crm", ""]
             .map(|key| partition_of(key.as_bytes(), 32));
-        assert_eq!(places, [0, 0, 0, 0, 0]);
+        assert_eq!(places, [7, 19, 16, 2, 2]);
     }
 }

@@ -10,10 +10,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use tidegate_broker::Broker;
 use tidegate_providers::{Catalogue, KeyRequest};
 use tidegate_registry::Registry;
-use tidegate_schemas::{Outcome, Reason, UnixMillis};
+use tidegate_schemas::{Outcome, Reason, Topic, UnixMillis};
 use tokio::sync::Semaphore;
 
 use crate::batch::Batch;
@@ -31,7 +33,10 @@ use crate::tracked::{Ledger, Subject, Tracked, Verdict};
 
 /// What all partitions share.
 pub(crate) struct Pipeline {
+    pub broker: Broker,
     pub registry: Registry,
+    /// The registry's end up to which its tables are known to be applied.
+    pub registry_read: AtomicU64,
     pub catalogue: Arc<Catalogue>,
     pub keys: KeyStore,
     pub config: Config,
@@ -43,13 +48,16 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     /// verify → split → attribute, and where what is found will go. What a write to the registry could turn is
-    /// examined again after the registry's end has been read, once for all.
+    /// examined again after the registry's end has been read, unless it was known to be read already.
     pub async fn examine(self: &Arc<Self>, requests: Vec<Request>) -> (Vec<Examined>, Routes) {
+        let end = self.broker.offsets(Topic::Registry, 0).end;
+        let is_read = self.registry_read.load(Ordering::Acquire) >= end;
         let mut examined = self.examine_all(requests).await;
         let mut routes = self.routes(&examined);
-        if routes.could_turn() || examined.iter().any(Examined::could_turn) {
-            if let Err(error) = self.registry.read_to_end().await {
-                tracing::warn!(%error, "deciding by the registry as it is known");
+        if !is_read && (routes.could_turn() || examined.iter().any(Examined::could_turn)) {
+            match self.registry.read_to_end().await {
+                Ok(()) => drop(self.registry_read.fetch_max(end, Ordering::AcqRel)),
+                Err(error) => tracing::warn!(%error, "deciding by the registry as it is known"),
             }
             examined = self.examine_again(examined).await;
             routes = self.routes(&examined);

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tidegate_broker::{Assignment, Broker};
 use tidegate_providers::{Catalogue, KeyRequest};
@@ -71,6 +72,8 @@ impl Processor {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (keys, wanted) = KeyStore::new(config.keys.sets_max);
         let pipeline = Pipeline {
+            broker: broker.clone(),
+            registry_read: AtomicU64::new(0),
             registry,
             catalogue,
             keys,

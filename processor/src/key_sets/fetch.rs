@@ -182,7 +182,7 @@ async fn fetch(client: &Client, config: &KeysConfig, (kind, url): &Place) -> Res
             .map_err(|error| error.to_string())?;
         match kind.read(&document).map_err(|refusal| refusal.to_string())? {
             KeyDocument::Keys(keys) => return Ok(keys),
-            KeyDocument::Elsewhere { jwks_url } => (kind, url) = (KeyKind::Jwks, jwks_url),
+            KeyDocument::Next(key_set) => (kind, url) = (KeyKind::Jwks, key_set),
         }
     }
     Err("the openid configuration names another one instead of a key set".to_owned())

@@ -117,11 +117,11 @@ fn by_connections(question: &Question<'_>, keys: &dyn KeySets) -> Result<Vec<Pro
             Err(Unverified::Refused(refusal)) => refused = refused.or(Some(refusal)),
         }
     }
+    let usually_there = question.definition.secret_at() == SecretAt::Connection;
     match refused {
         _ if !proofs.is_empty() => Ok(proofs),
-        Some(refused) if refused.reason != Reason::SecretMissing || !candidates.is_empty() => {
-            Err(refused.into())
-        }
+        Some(refused) if refused.reason != Reason::SecretMissing => Err(refused.into()),
+        Some(refused) if !candidates.is_empty() || !usually_there => Err(refused.into()),
         _ => Err(refusal(
             Reason::ConnectionUnknown,
             "no connection of the integration fits what the request names, so no secret can prove it",

@@ -23,7 +23,7 @@ async fn every_partition_is_decided_and_a_restart_decides_nothing_twice() {
     let events = 6 * PARTITIONS as usize;
     let first = house.outcomes(events).await;
     house.stop().await.expect("a clean stop");
-    house.reopen().await;
+    let mut house = house.reopened().await;
     house.append(0, vec![world.request(&[], "e")]).await;
     house.start_finding(&world, Config::default(), find_lines);
     let rows = house.rows(events + 1).await;

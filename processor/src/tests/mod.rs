@@ -205,11 +205,14 @@ impl House {
     }
 
     /// Closes the broker and opens it again, as after a restart.
-    pub async fn reopen(&mut self) {
-        self.broker.clone().close().await.expect("the log closes");
-        self.broker = Broker::open(&broker_config(), self.directory.path())
-            .await
-            .expect("the log opens again");
+    pub async fn reopened(self) -> Self {
+        self.broker.close().await.expect("the log closes");
+        let broker = Broker::open(&broker_config(), self.directory.path()).await;
+        Self {
+            broker: broker.expect("the log opens again"),
+            directory: self.directory,
+            running: None,
+        }
     }
 
     /// Appends requests to a partition; where they lie.

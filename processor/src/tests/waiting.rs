@@ -114,7 +114,7 @@ async fn what_is_set_aside_survives_a_restart() {
     house.start_finding(&world, impatient(), find_lines);
     assert_eq!(house.rows(1).await.len(), 1);
     house.stop().await.expect("a clean stop");
-    house.reopen().await;
+    let mut house = house.reopened().await;
     server.open.send_replace(true);
     house.start_finding(&world, impatient(), find_lines);
     let rows = house.rows(2).await;
