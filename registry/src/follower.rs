@@ -1,6 +1,7 @@
 //! Reading the journal into memory, for as long as the process lives.
 //! In: the topic `registry`. Out: tables that are never behind for long, and word of how far they are. Writes nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tidegate_schemas::Topic;
 use crate::PARTITION;
 use crate::change::Change;
 use crate::config::Config;
+use crate::copy::{self, CopyError};
 use crate::keyring::Keyring;
 use crate::metrics;
 use crate::registry::{Registry, Shared};
@@ -37,6 +39,30 @@ impl Follower {
     ) -> (Registry, Self) {
         let tables = Tables::new(keyring, keeps_details);
         Self::over(broker, tables, (config, 0))
+    }
+
+    /// As [`Follower::open`], but begins with the copy that [`Registry::save_copy`] left at `path`, and reads only what
+    /// came since. Until [`Registry::ready`] or [`Registry::read_to_end`] has returned, the registry says that it runs
+    /// on its copy. A copy from before what the journal still holds is of no use and left out, and so is a missing one.
+    ///
+    /// # Errors
+    /// [`CopyError`] when the file is damaged or its secrets do not open: delete it, and the journal is read whole.
+    pub fn open_copy(
+        broker: &Broker,
+        keyring: Arc<Keyring>,
+        (config, keeps_details, path): (&Config, bool, &Path),
+    ) -> Result<(Registry, Self), CopyError> {
+        let mut tables = Tables::new(keyring.clone(), keeps_details);
+        let copied = copy::read(path, &mut tables)?;
+        let held = broker.offsets(Topic::Registry, PARTITION);
+        let Some(copied) = copied.filter(|copied| held.start <= copied.next && copied.next <= held.end)
+        else {
+            return Ok(Self::open(broker, keyring, (config, keeps_details)));
+        };
+        let (registry, mut follower) = Self::over(broker, tables, (config, copied.next));
+        follower.replay.epoch = copied.epoch;
+        registry.shared.applied.send_modify(|applied| *applied = copied);
+        Ok((registry, follower))
     }
 
     /// A registry that holds `tables` already and goes on from offset `from`.
@@ -75,7 +101,10 @@ impl Follower {
     fn publish(&self) {
         let next = self.reader.position();
         metrics::applied(next, self.shared.tables.read().connections_count());
-        self.shared.applied.send_modify(|applied| applied.next = next);
+        self.shared.applied.send_modify(|applied| {
+            applied.next = next;
+            applied.epoch = self.replay.epoch;
+        });
     }
 }
 

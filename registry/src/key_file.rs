@@ -2,15 +2,16 @@
 //! In: a path. Out: a keyring. Refuses a file that others can read. Empty lines and lines that begin with `#` are
 //! passed over.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tidegate_schemas::Secret;
 
+use crate::file::put_beside;
 use crate::keyring::{KEY_BYTES, Keyring, SealError};
 
 /// The permission bits of everybody but the owner.
@@ -65,9 +66,9 @@ impl KeyFile {
             loaded => return loaded,
         }
         let text = format!("{}\n", STANDARD.encode(fresh_key()));
-        match put_beside(path, &text, |from, to| std::fs::hard_link(from, to)) {
-            Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
-            put => put?,
+        match put_beside(path, text.as_bytes(), |from, to| std::fs::hard_link(from, to)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            put => put.map_err(io_error("make", path))?,
         }
         Self::load(path)
     }
@@ -89,7 +90,8 @@ impl KeyFile {
         let keys = read(path)?;
         Self::parse(&keys)?;
         let text = format!("{}\n{keys}", STANDARD.encode(fresh_key()));
-        put_beside(path, &text, |from, to| std::fs::rename(from, to))?;
+        let put = put_beside(path, text.as_bytes(), |from, to| std::fs::rename(from, to));
+        put.map_err(io_error("rewrite", path))?;
         Self::load(path)
     }
 
@@ -125,41 +127,6 @@ fn read(path: &Path) -> Result<String, KeyFileError> {
     io::read_to_string(file).map_err(failed("read"))
 }
 
-/// Writes a file beside `path`, durably, and brings it there by `place`.
-fn put_beside(
-    path: &Path,
-    text: &str,
-    place: impl Fn(&Path, &Path) -> io::Result<()>,
-) -> Result<(), KeyFileError> {
-    let failed = |action| io_error(action, path);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}", hex::encode(&fresh_key()[..8])));
-    let beside = path.with_file_name(name);
-    let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    let placed = written()
-        .map_err(failed("write"))
-        .and_then(|()| place(&beside, path).map_err(failed("make")));
-    // After a rename there is nothing left to remove.
-    let _ = std::fs::remove_file(&beside);
-    placed?;
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed("sync"))
-}
-
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyFileError {
     let path = path.to_owned();
     move |source| KeyFileError::Io { action, path, source }
@@ -173,6 +140,8 @@ fn fresh_key() -> [u8; KEY_BYTES] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {

@@ -9,7 +9,9 @@
 
 mod change;
 mod config;
+mod copy;
 mod entity;
+mod file;
 mod follower;
 mod key_file;
 mod keyring;
@@ -22,6 +24,7 @@ mod writer;
 
 pub use change::{Change, DecodeError};
 pub use config::Config;
+pub use copy::CopyError;
 pub use entity::{
     ApiKey, ApiKeyId, Connection, ConnectionDetails, Endpoint, EndpointState, Entity, EntityRef, Environment,
     Integration, IntegrationFlags, Layout, Mode, RateLimit, StaticHeader, StoredSecret, active_at,

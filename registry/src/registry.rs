@@ -1,6 +1,7 @@
 //! The handle by which every role reads the registry.
 //! In: nothing but calls. Out: a guard over the tables, and the promise to have read the journal's end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::PARTITION;
 use crate::change::Change;
+use crate::copy::{self, CopyError};
 use crate::entity::Entity;
 use crate::keyring::{KEY_BYTES, Keyring, SealError};
 use crate::metrics;
@@ -36,6 +38,10 @@ pub(crate) struct Shared {
 pub(crate) struct Applied {
     /// The next offset to apply.
     pub(crate) next: u64,
+    /// The epoch of the writer that wrote last.
+    pub(crate) epoch: u64,
+    /// Whether it comes from a copy, and the journal's end has not been read since.
+    pub(crate) on_copy: bool,
     /// Nothing more will be applied.
     pub(crate) stopped: bool,
 }
@@ -78,7 +84,6 @@ impl Registry {
     }
 
     /// The tables as they are now. Writers wait for the guard: never hold it across an await.
-    #[must_use]
     pub fn read(&self) -> RwLockReadGuard<'_, Tables> {
         self.shared.tables.read()
     }
@@ -109,7 +114,11 @@ impl Registry {
         };
         let end = async || broker.offsets(Topic::Registry, PARTITION).end;
         let end = self.shared.question.ask(end).await;
-        self.applied_up_to(end).await
+        self.applied_up_to(end).await?;
+        self.shared
+            .applied
+            .send_if_modified(|applied| std::mem::take(&mut applied.on_copy));
+        Ok(())
     }
 
     /// Where the API process that writes the registry can be reached, if it said so.
@@ -117,6 +126,24 @@ impl Registry {
     pub fn writer_address(&self) -> Option<String> {
         let tables = self.read();
         tables.layout()?.writer_address.clone()
+    }
+
+    /// Whether what is in memory comes from this process's last copy, because the journal's end has not been read yet.
+    #[must_use]
+    pub fn runs_on_copy(&self) -> bool {
+        self.shared.applied.borrow().on_copy
+    }
+
+    /// Keeps what is in memory in the file at `path`, for the next start without a broker ([`Follower::open_copy`]).
+    ///
+    /// # Errors
+    /// [`CopyError`]; the former copy is still there then.
+    pub fn save_copy(&self, path: &Path) -> Result<(), CopyError> {
+        let bytes = {
+            let tables = self.read();
+            copy::encode(&tables, &self.shared.applied.borrow())
+        };
+        copy::write(path, &bytes)
     }
 
     /// Waits until everything below `end` is applied.

@@ -70,7 +70,10 @@ impl<'a> ConnectionRef<'a> {
     /// # Errors
     /// As [`ConnectionRef::secrets`].
     pub fn to_connection(&self) -> Result<Connection, ReadError> {
-        let mut entity = Entity::Connection(self.to_sealed()?);
+        if !self.tables.keeps_details {
+            return Err(ReadError::DetailsNotLoaded);
+        }
+        let mut entity = Entity::Connection(self.to_sealed());
         self.tables.keyring.open(&mut entity)?;
         let Entity::Connection(connection) = entity else {
             unreachable!("opening an entity keeps its kind")
@@ -78,11 +81,9 @@ impl<'a> ConnectionRef<'a> {
         Ok(connection)
     }
 
-    /// The whole connection with its secrets still sealed, as it stands in the journal.
-    pub(crate) fn to_sealed(self) -> Result<Connection, ReadError> {
-        if !self.tables.keeps_details {
-            return Err(ReadError::DetailsNotLoaded);
-        }
+    /// The connection with its secrets still sealed, as it stands in the journal; without details where none are
+    /// kept.
+    pub(crate) fn to_sealed(self) -> Connection {
         let head = self.tables.connections.head(self.slot);
         let mut properties: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in self.properties() {
@@ -95,7 +96,7 @@ impl<'a> ConnectionRef<'a> {
             Some(json) => serde_json::from_slice(json).expect("details are kept as they were encoded"),
             None => ConnectionDetails::default(),
         };
-        Ok(Connection {
+        Connection {
             integration: self.integration(),
             id: head.id.to_owned(),
             version: head.version,
@@ -104,7 +105,7 @@ impl<'a> ConnectionRef<'a> {
             properties,
             awaits_secret: head.awaits_secret,
             details,
-        })
+        }
     }
 }
 

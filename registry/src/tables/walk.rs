@@ -110,7 +110,6 @@ impl Tables {
         let slots = (from..self.connections.slots()).filter(|slot| self.connections.is_taken(*slot));
         slots.map(|slot| {
             let connection = ConnectionRef { tables: self, slot }.to_sealed();
-            let connection = connection.expect("only tables that keep details are walked");
             (Cursor::Connection(slot), Entity::Connection(connection))
         })
     }

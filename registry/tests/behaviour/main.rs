@@ -1,5 +1,6 @@
 //! The registry as its users see it: writes, restarts, followers, files. One binary, so that it links once.
 
+mod copies;
 mod index;
 mod manifest;
 mod manifest_errors;

@@ -100,11 +100,13 @@ async fn a_clean_restart_brings_everything_back_from_a_trimmed_journal() {
     let (_, integration) = opened.base().await;
     for number in 0..300 {
         let id = format!("c{}", number % 40);
-        let tables = opened.registry.read();
-        let version = tables.connection(&integration, &id).map_or(0, |it| it.version());
-        drop(tables);
+        let current = opened
+            .registry
+            .read()
+            .connection(&integration, &id)
+            .map(|it| it.version());
         let mut changed = connection(integration, &id, &number.to_string());
-        changed.version = version;
+        changed.version = current.unwrap_or_default();
         opened.put(Entity::Connection(changed)).await;
     }
     assert!(

@@ -8,6 +8,9 @@ use tidegate_schemas::{EndpointId, EnvironmentId, Secret, UnixMillis};
 
 use super::opened::{NOW, Opened, connection, endpoint, open, stored};
 
+/// Makes an integration another one.
+type Alteration = fn(&mut Integration);
+
 async fn refused(opened: &Opened, writes: Vec<Write>) -> WriteError {
     let before = super::opened::everything(&opened.registry.read());
     let error = opened.writer.write(writes, NOW).await.expect_err("refused");
@@ -20,6 +23,14 @@ async fn refused(opened: &Opened, writes: Vec<Write>) -> WriteError {
 
 fn put_all(entities: impl IntoIterator<Item = Entity>) -> Vec<Write> {
     entities.into_iter().map(Write::put).collect()
+}
+
+/// The versions that a conflict names: the write's, and the entity's.
+fn conflict(error: &WriteError) -> Option<(u64, u64)> {
+    match error {
+        WriteError::Conflict { expected, found, .. } => Some((*expected, *found)),
+        _ => None,
+    }
 }
 
 #[tokio::test]
@@ -37,59 +48,41 @@ async fn an_old_version_is_a_conflict() {
     let later = UnixMillis(NOW.0 + 5);
     let written = opened
         .writer
-        .write(put_all([Entity::Endpoint(changed.clone())]), later)
+        .write(put_all([Entity::Endpoint(changed)]), later)
         .await;
     assert_eq!(written.expect("current").versions, [2]);
     let stale = refused(&opened, put_all([Entity::Endpoint(read)])).await;
-    assert!(
-        matches!(
-            stale,
-            WriteError::Conflict {
-                expected: 1,
-                found: 2,
-                ..
-            }
-        ),
-        "{stale}"
-    );
+    assert_eq!(conflict(&stale), Some((1, 2)), "{stale}");
     let again = refused(&opened, put_all([Entity::Endpoint(first.clone())])).await;
-    assert!(
-        matches!(
-            again,
-            WriteError::Conflict {
-                expected: 0,
-                found: 2,
-                ..
-            }
-        ),
-        "{again}"
-    );
-    let entity = EntityRef::Endpoint(first.id);
-    let delete = Write::Delete {
-        entity: entity.clone(),
-        version: Some(1),
-    };
-    assert!(matches!(
-        refused(&opened, vec![delete]).await,
-        WriteError::Conflict { .. }
-    ));
+    assert_eq!(conflict(&again), Some((0, 2)), "{again}");
     let now = Endpoint::clone(opened.registry.read().endpoint(&first.id).expect("written"));
     assert!(now.ordered && now.created_at == NOW && now.updated_at == later);
+}
+
+#[tokio::test]
+async fn deleting_an_old_version_is_a_conflict_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let opened = open(directory.path()).await;
+    let (environment, _) = opened.base().await;
+    let main = endpoint(environment, "main");
+    opened.put(Entity::Endpoint(main.clone())).await;
+    let delete = |version| Write::Delete {
+        entity: EntityRef::Endpoint(main.id),
+        version,
+    };
+    let error = refused(&opened, vec![delete(Some(7))]).await;
+    assert_eq!(conflict(&error), Some((7, 1)), "{error}");
     opened
         .writer
-        .write(
-            vec![Write::Delete {
-                entity: entity.clone(),
-                version: Some(2),
-            }],
-            NOW,
-        )
+        .write(vec![delete(Some(1))], NOW)
         .await
         .expect("current");
-    assert!(matches!(
-        refused(&opened, vec![Write::delete(entity)]).await,
-        WriteError::NotFound { .. }
-    ));
+    for version in [Some(1), None] {
+        assert!(matches!(
+            refused(&opened, vec![delete(version)]).await,
+            WriteError::NotFound { .. }
+        ));
+    }
 }
 
 #[tokio::test]
@@ -248,7 +241,7 @@ async fn what_is_fixed_stays() {
     let (environment, id) = opened.base().await;
     let current = Integration::clone(opened.registry.read().integration_by_id(&id).expect("written"));
     assert_eq!(current.partitions.len(), 1);
-    let cases: [(&str, fn(&mut Integration)); 3] = [
+    let cases: [(&str, Alteration); 3] = [
         ("key", |it| it.key = "new".into()),
         ("provider", |it| it.provider = "new".into()),
         ("spread", |it| it.spread = 4),
