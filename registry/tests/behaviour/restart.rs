@@ -1,5 +1,6 @@
 //! Restarts, takeovers and followers: the journal alone holds the registry.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use tidegate_broker::journal::{ChangeError, Changes, Commit, Journal, JournalError, Tables};
@@ -51,18 +52,26 @@ async fn history(opened: &Opened) -> Vec<Vec<Write>> {
     history
 }
 
-/// The log's files as a killed process would leave them.
+/// The log's files as a killed process would leave them. A file that the log renames meanwhile begins it anew.
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a directory");
-    for entry in std::fs::read_dir(from).expect("lists") {
-        let entry = entry.expect("an entry");
+    while let Err(error) = try_copy(from, to) {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        std::fs::remove_dir_all(to).expect("is ours");
+    }
+}
+
+fn try_copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            try_copy(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target).expect("copies");
+            std::fs::copy(entry.path(), target)?;
         }
     }
+    Ok(())
 }
 
 #[tokio::test]
