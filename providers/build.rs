@@ -17,9 +17,9 @@ fn list(name: &str) {
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let folder = Path::new(&root).join(name);
     println!("cargo::rerun-if-changed={}", folder.display());
-    let entries = fs::read_dir(&folder)
+    let entries: Vec<_> = fs::read_dir(&folder)
         .map(|entries| entries.filter_map(Result::ok).collect())
-        .unwrap_or(Vec::new());
+        .unwrap_or_default();
     let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();

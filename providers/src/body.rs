@@ -193,7 +193,12 @@ impl<'a> ParsedRequest<'a> {
     fn nested_document(&self, selector: &Selector) -> Result<Option<Nested>, Refusal> {
         let scope = Scope::of(self);
         let Some(text) = selector.pick(&scope) else {
-            return Ok(None);
+            let broken = || Refusal::new(Reason::BodyNotJson, "the field that should hold JSON does not");
+            return if selector.finds_source(&scope) {
+                Err(broken())
+            } else {
+                Ok(None)
+            };
         };
         let bytes = text.into_owned();
         let document =

@@ -203,7 +203,7 @@ mod tests {
         });
         assert_eq!(
             found.as_deref(),
-            expected.as_ref().map(|expected| *expected).map_err(|error| error),
+            expected.as_ref().map(|expected| *expected),
             "{paths:?}",
             paths = text
         );

@@ -264,6 +264,10 @@ mod tests {
         );
         check(&Map::UrlDecode, "a%40b+c", Some("a@b+c"));
         check(&Map::Strip("sha256=".into()), "abc", Some("abc"));
+    }
+
+    #[test]
+    fn maps_parse_hash_and_rewrite() {
         check(
             &Map::Json(Path::parse("a[0]").expect("a path")),
             r#"{"a":["x"]}"#,

@@ -88,6 +88,11 @@ impl Selector {
         picked.filter(|text| !text.is_empty())
     }
 
+    /// Whether something stands where this picks, whatever its maps make of it.
+    pub fn finds_source(&self, scope: &Scope<'_>) -> bool {
+        self.source.text(scope).is_some_and(|text| !text.is_empty())
+    }
+
     /// The text as UTF-8.
     pub fn pick_str<'r>(&'r self, scope: &Scope<'r>) -> Option<Cow<'r, str>> {
         self.pick(scope).and_then(into_str)

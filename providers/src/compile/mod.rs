@@ -3,6 +3,7 @@
 
 mod answer;
 mod event;
+mod key;
 mod keys;
 mod verify;
 

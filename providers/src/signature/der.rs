@@ -28,6 +28,12 @@ pub(crate) enum KeyType {
     Ed25519,
 }
 
+/// From when to when a certificate may be used.
+pub(crate) type Validity = (UnixMillis, UnixMillis);
+
+/// A key's kind and its bits.
+type KeyBits<'a> = (KeyType, &'a [u8]);
+
 /// A place in DER.
 #[derive(Clone, Copy)]
 struct Der<'a>(&'a [u8]);
@@ -74,11 +80,11 @@ fn split(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// The key of a SubjectPublicKeyInfo: RSA as PKCS#1, the others as their points.
-pub(crate) fn public_key(der: &[u8]) -> Option<(KeyType, &[u8])> {
+pub(crate) fn public_key(der: &[u8]) -> Option<KeyBits<'_>> {
     public_key_info(Der(der).inside(SEQUENCE)?)
 }
 
-fn public_key_info(mut info: Der<'_>) -> Option<(KeyType, &[u8])> {
+fn public_key_info(mut info: Der<'_>) -> Option<KeyBits<'_>> {
     let mut algorithm = info.inside(SEQUENCE)?;
     let bits = info.next(BIT_STRING)?.strip_prefix(&[0])?;
     let key_type = match algorithm.next(OID)? {
@@ -103,7 +109,7 @@ pub(crate) fn is_pkcs1(der: &[u8]) -> bool {
 }
 
 /// The key of an X.509 certificate, and from when to when the certificate is valid.
-pub(crate) fn certificate(der: &[u8]) -> Option<((KeyType, &[u8]), (UnixMillis, UnixMillis))> {
+pub(crate) fn certificate(der: &[u8]) -> Option<(KeyBits<'_>, Validity)> {
     let mut fields = Der(der).inside(SEQUENCE)?.inside(SEQUENCE)?;
     if fields.peek() == Some(VERSION) {
         fields.next(VERSION)?;

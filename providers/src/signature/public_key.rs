@@ -8,9 +8,8 @@ use ring::signature::{
     RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use serde::Deserialize;
-use tidegate_schemas::UnixMillis;
 
-use super::der::{self, KeyType};
+use super::der::{self, KeyType, Validity};
 use crate::encoding::{Encoding, decode_base64};
 
 /// A public key, ready to verify with.
@@ -73,7 +72,7 @@ impl PublicKey {
     }
 
     /// Reads the first key or certificate of a PEM text; of a certificate with its validity.
-    pub(crate) fn from_pem(text: &[u8]) -> Option<(Self, Option<(UnixMillis, UnixMillis)>)> {
+    pub(crate) fn from_pem(text: &[u8]) -> Option<(Self, Option<Validity>)> {
         let text = std::str::from_utf8(text).ok()?;
         let (_, rest) = text.split_once("-----BEGIN ")?;
         let (label, rest) = rest.split_once("-----")?;
@@ -88,7 +87,7 @@ impl PublicKey {
     }
 
     /// Reads a DER certificate, with its validity.
-    pub(crate) fn from_certificate(der: &[u8]) -> Option<(Self, Option<(UnixMillis, UnixMillis)>)> {
+    pub(crate) fn from_certificate(der: &[u8]) -> Option<(Self, Option<Validity>)> {
         let ((key_type, bits), valid) = der::certificate(der)?;
         Some((Self::of(key_type, bits), Some(valid)))
     }
