@@ -286,6 +286,15 @@ impl<'a> ParsedRequest<'a> {
         })
     }
 
+    /// Lets go of what was looked up inside one of several elements.
+    pub(crate) fn forget(&self, element: Element) {
+        if let (Some(json), Some(span)) = (self.document(), element.span)
+            && span != json.root()
+        {
+            json.forget(span);
+        }
+    }
+
     /// How the whole body becomes JSON.
     pub(crate) fn payload_kind(&self) -> PayloadKind {
         match self.shape() {

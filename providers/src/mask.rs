@@ -86,6 +86,7 @@ impl Masks {
                     element: Some(*element),
                     ..*scope
                 }));
+                scope.request.forget(*element);
             }
         }
     }

@@ -23,7 +23,6 @@ pub(crate) fn split<'r>(
     verified: &Verified,
 ) -> Result<Vec<RawEvent<'r>>, Refusal> {
     let elements = request.elements().map_err(Clone::clone)?;
-    let json = request.document();
     let nested = request.nested_bytes().map(|bytes| Nested {
         bytes,
         masks: Masks::find(definition, request).nested,
@@ -38,7 +37,6 @@ pub(crate) fn split<'r>(
         claims: verified.has_claims(),
         ..Scope::of(request)
     };
-    let mark = json.map(Json::mark);
     let mut rejected = verified.rejected().iter().peekable();
     let mut events = Vec::with_capacity(elements.len());
     for (position, element) in (0..).zip(elements) {
@@ -62,9 +60,7 @@ pub(crate) fn split<'r>(
             ));
         }
         events.push(event);
-        if let (Some(json), Some(mark), true) = (json, mark, elements.len() > 1) {
-            json.release(mark);
-        }
+        request.forget(*element);
     }
     Ok(events)
 }

@@ -84,10 +84,12 @@ fn is_presented(block: &Block, request: &ParsedRequest<'_>) -> Result<bool, Refu
     }
     let elements = request.elements().map_err(Clone::clone)?;
     Ok(elements.iter().any(|element| {
-        block.is_presented(&Scope {
+        let presented = block.is_presented(&Scope {
             element: Some(*element),
             ..scope
-        })
+        });
+        request.forget(*element);
+        presented
     }))
 }
 
@@ -111,6 +113,7 @@ fn prove(block: &Block, request: &ParsedRequest<'_>, proving: Proving<'_>) -> Re
             Err(Unverified::Undecided(key)) => return Err(Unverified::Undecided(key)),
             Err(Unverified::Refused(refusal)) => rejected.push((position, refusal)),
         }
+        request.forget(*element);
     }
     match rejected.first() {
         Some((_, refusal)) if rejected.len() == elements.len() => Err(refusal.clone().into()),

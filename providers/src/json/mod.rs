@@ -245,17 +245,16 @@ impl<'r> Json<'r> {
         self.elements(array, n.checked_add(1)?)?.get(n).copied()
     }
 
-    /// How much is indexed, to be given back to [`Json::release`].
-    pub fn mark(self) -> (usize, usize) {
-        let index = self.index.borrow();
-        (index.objects.len(), index.members.len())
-    }
-
-    /// Forgets what was indexed since the mark, so that a long bundle costs one element's memory.
-    pub fn release(self, (objects, members): (usize, usize)) {
+    /// Forgets the objects inside an element that were indexed last, so that a long bundle costs one element's memory.
+    /// What lies outside it stays: it is asked about again for the next element.
+    pub fn forget(self, element: Span) {
         let mut index = self.index.borrow_mut();
-        index.objects.truncate(objects);
-        index.members.truncate(members);
+        while let Some(last) = index.objects.last().copied()
+            && (element.start..element.end).contains(&last.start)
+        {
+            index.objects.pop();
+            index.members.truncate(last.first as usize);
+        }
     }
 
     fn indexed(self, object: Span) -> Option<Indexed> {

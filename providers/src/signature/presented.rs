@@ -13,6 +13,10 @@ use crate::setting::{Setting, word};
 use crate::template::Template;
 use crate::verdict::Refusal;
 
+/// How many sets of a list, and signatures of a set, are tried: each costs a hash of the whole body, and no sender needs
+/// more than its two or three active keys.
+const TRIED_MAX: usize = 8;
+
 /// Where signatures are and how they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Presented {
@@ -145,7 +149,7 @@ impl List {
             Which::Named(template) => template.render_str(scope),
             Which::Every | Which::From(_) => None,
         };
-        for text in whole {
+        for text in whole.into_iter().take(TRIED_MAX) {
             let entries = text
                 .split(self.separator.as_str())
                 .map(str::trim)
@@ -170,7 +174,7 @@ impl List {
                         Which::From(first) => place >= first,
                     });
             let decoded = signatures.map(|(_, (name, value))| Candidate::decoded(*name, value, encoding));
-            let decoded: Vec<_> = decoded.collect();
+            let decoded: Vec<_> = decoded.take(TRIED_MAX).collect();
             out.unreadable |= !decoded.is_empty();
             let candidates: Vec<_> = decoded.into_iter().flatten().collect();
             if !candidates.is_empty() {
