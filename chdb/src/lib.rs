@@ -13,17 +13,23 @@
 //! through `file(…)`, as with any engine that runs under one's own user: it is made for one's own loopback.
 
 mod blocks;
+mod child;
 mod config;
 mod engine;
 mod error;
 mod exception;
 mod http;
+mod insert;
 mod library;
 mod lock;
+pub mod metrics;
 mod server;
 mod statement;
+pub mod supervise;
 mod tokens;
+mod watcher;
 
+pub use child::serve_parent;
 pub use config::{Config, Limits, Password};
 pub use error::Error;
 pub use server::{Server, serve};

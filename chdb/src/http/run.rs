@@ -1,7 +1,7 @@
 //! A query from its turn to its last byte.
 //!
 //! In: a [`Call`] and what its body was [`Taken`] for. Out: the reply. The first part of a result is held back, so that an early error still gets its
-//! own status; a later one is told behind the rows, and the transfer broken off. When the reply is dropped (the client hung up), the query is killed,
+//! own status; a later one is told behind the rows, marked as no row can be. When the reply is dropped (the client hung up), the query is killed,
 //! but for an insert whose rows are all here: that one ends as if the client had waited.
 
 use std::collections::HashSet;
@@ -33,8 +33,6 @@ use crate::statement::Statement;
 const PIECE: usize = 256 << 10;
 /// How often a query that does not end yet is killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
-/// How long an error's text gets to leave before the transfer is broken off behind it.
-const LEAVE: Duration = Duration::from_millis(50);
 
 /// What all queries share.
 pub(crate) struct Queries {
@@ -273,8 +271,8 @@ impl Pending {
         self.end(&sender, outcome, &tag).await;
     }
 
+    /// The transfer is not broken off behind an exception: a client that is still reading would then see the break and never the reason.
     async fn end(mut self, sender: &mpsc::Sender<Piece>, outcome: Outcome, tag: &str) {
-        let failed = outcome.is_err();
         if let Err(exception) = outcome {
             let text = mid_stream(&exception, self.queries.engine.version(), tag);
             let coded = self.encoder.push_unblocked(text.as_bytes());
@@ -287,10 +285,6 @@ impl Pending {
             Encoder::new(crate::http::coding::Coding::Identity, false),
         );
         if !self.send(sender, encoder.finish()).await {
-            return;
-        }
-        if failed {
-            tokio::time::sleep(LEAVE).await;
             return;
         }
         // an error means that the client hung up behind the last row
