@@ -116,8 +116,14 @@ impl Call {
 
     /// What to run in a fresh session before the query.
     pub(crate) fn prelude(&self) -> Vec<String> {
-        let own = [("implicit_select", "0"), ("log_comment", &self.mark())]
-            .map(|(name, value)| assignment(name, value));
+        let mark = self.mark();
+        // bodies are read, not mapped: mapped pages would count as this process's memory
+        let own = [
+            ("implicit_select", "0"),
+            ("storage_file_read_method", "pread"),
+            ("log_comment", &mark),
+        ];
+        let own = own.map(|(name, value)| assignment(name, value));
         let given = self
             .settings
             .iter()

@@ -78,17 +78,7 @@ async fn every_format_and_coding_arrives() {
         assert_eq!(engine.sql("SELECT a, b FROM t").await, "1\tx\n", "{statement}");
         engine.sql("TRUNCATE TABLE t").await;
     }
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&row_binary).unwrap();
-    let packed = engine
-        .post(&[("query", "INSERT INTO t FORMAT RowBinary")])
-        .header("Content-Encoding", "gzip");
-    assert_eq!(
-        Answer::of(packed.body(gzip.finish().unwrap()).send().await.unwrap())
-            .await
-            .status,
-        200
-    );
+    send_gzip(&engine, &row_binary).await;
     engine
         .sql("INSERT INTO t (a) FORMAT JSONEachRow\n{\"a\":2}\n")
         .await;
@@ -99,6 +89,20 @@ async fn every_format_and_coding_arrives() {
         "1\tx\n2\tnone\n3\tnone\n"
     );
     engine.engine.stop().await;
+}
+
+async fn send_gzip(engine: &Started, rows: &[u8]) {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(rows).unwrap();
+    let packed = engine
+        .post(&[("query", "INSERT INTO t FORMAT RowBinary")])
+        .header("Content-Encoding", "gzip");
+    assert_eq!(
+        Answer::of(packed.body(gzip.finish().unwrap()).send().await.unwrap())
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]

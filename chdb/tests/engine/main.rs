@@ -3,6 +3,8 @@
 //! In: the library at `TIDEGATE_LIBCHDB`, else `build/chdb/libchdb.so`; what is missing fails the test with the command that brings it.
 //! Nothing here is simulated, and nothing is measured in time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod inserts;
 mod js_client;
 mod queries;

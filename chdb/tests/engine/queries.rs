@@ -122,60 +122,64 @@ async fn answers_are_labelled_as_clickhouse_labels_them() {
     engine.engine.stop().await;
 }
 
+type Refused<'a> = (&'a [(&'a str, &'a str)], &'a str, u16, u32, &'a str);
+
+const ERRORS: &[Refused<'_>] = &[
+    (&[], "SELEKT 1", 400, 62, "SYNTAX_ERROR"),
+    (&[], "SELECT (1", 400, 62, "SYNTAX_ERROR"),
+    (&[], "", 400, 62, "SYNTAX_ERROR"),
+    (&[], "SELECT 1; SELECT 2", 400, 62, "SYNTAX_ERROR"),
+    (&[], "SELECT * FROM missing", 404, 60, "UNKNOWN_TABLE"),
+    (&[], "INSERT INTO missing FORMAT TSV\n1", 404, 60, "UNKNOWN_TABLE"),
+    (&[], "SELECT missing", 404, 47, "UNKNOWN_IDENTIFIER"),
+    (&[], "SELECT missing(1)", 404, 46, "UNKNOWN_FUNCTION"),
+    (&[], "SELECT 1 FORMAT Missing", 404, 73, "UNKNOWN_FORMAT"),
+    (&[], "SELECT toUInt8('x')", 400, 6, "CANNOT_PARSE_TEXT"),
+    (
+        &[],
+        "SELECT throwIf(1)",
+        500,
+        395,
+        "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
+    ),
+    (&[], "SELECT {a:String}", 500, 456, "UNKNOWN_QUERY_PARAMETER"),
+    (
+        &[],
+        "SELECT 1 INTO OUTFILE '/tmp/x'",
+        500,
+        358,
+        "INTO_OUTFILE_NOT_ALLOWED",
+    ),
+    (
+        &[("database", "missing")],
+        "SELECT 1",
+        404,
+        81,
+        "UNKNOWN_DATABASE",
+    ),
+    (
+        &[("missing_setting", "1")],
+        "SELECT 1",
+        404,
+        115,
+        "UNKNOWN_SETTING",
+    ),
+    (
+        &[("max_execution_time", "0.1")],
+        "SELECT count() FROM numbers(100000000000)",
+        408,
+        159,
+        "TIMEOUT_EXCEEDED",
+    ),
+    (&[("session_id", "1")], "SELECT 1", 501, 48, "NOT_IMPLEMENTED"),
+];
+
 #[tokio::test]
 async fn errors_carry_clickhouses_code_text_and_status() {
     let engine = Started::new().await;
-    for (parameters, sql, status, code, name) in [
-        (&[][..], "SELEKT 1", 400, 62, "SYNTAX_ERROR"),
-        (&[], "SELECT (1", 400, 62, "SYNTAX_ERROR"),
-        (&[], "", 400, 62, "SYNTAX_ERROR"),
-        (&[], "SELECT 1; SELECT 2", 400, 62, "SYNTAX_ERROR"),
-        (&[], "SELECT * FROM missing", 404, 60, "UNKNOWN_TABLE"),
-        (&[], "INSERT INTO missing FORMAT TSV\n1", 404, 60, "UNKNOWN_TABLE"),
-        (&[], "SELECT missing", 404, 47, "UNKNOWN_IDENTIFIER"),
-        (&[], "SELECT missing(1)", 404, 46, "UNKNOWN_FUNCTION"),
-        (&[], "SELECT 1 FORMAT Missing", 404, 73, "UNKNOWN_FORMAT"),
-        (&[], "SELECT toUInt8('x')", 400, 6, "CANNOT_PARSE_TEXT"),
-        (
-            &[],
-            "SELECT throwIf(1)",
-            500,
-            395,
-            "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
-        ),
-        (&[], "SELECT {a:String}", 500, 456, "UNKNOWN_QUERY_PARAMETER"),
-        (
-            &[],
-            "SELECT 1 INTO OUTFILE '/tmp/x'",
-            500,
-            358,
-            "INTO_OUTFILE_NOT_ALLOWED",
-        ),
-        (
-            &[("database", "missing")],
-            "SELECT 1",
-            404,
-            81,
-            "UNKNOWN_DATABASE",
-        ),
-        (
-            &[("missing_setting", "1")],
-            "SELECT 1",
-            404,
-            115,
-            "UNKNOWN_SETTING",
-        ),
-        (
-            &[("max_execution_time", "0.1")],
-            "SELECT count() FROM numbers(100000000000)",
-            408,
-            159,
-            "TIMEOUT_EXCEEDED",
-        ),
-        (&[("session_id", "1")], "SELECT 1", 501, 48, "NOT_IMPLEMENTED"),
-    ] {
-        let answer = Answer::of(engine.post(parameters).body(sql).send().await.unwrap()).await;
-        assert_eq!(answer.status, status, "{sql:?}: {}", answer.body);
+    for (parameters, sql, status, code, name) in ERRORS {
+        let answer = Answer::of(engine.post(parameters).body(*sql).send().await.unwrap()).await;
+        assert_eq!(answer.status, *status, "{sql:?}: {}", answer.body);
         assert_eq!(
             answer.header("x-clickhouse-exception-code"),
             code.to_string(),
