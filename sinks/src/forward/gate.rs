@@ -1,9 +1,5 @@
 //! How many attempts an endpoint gets at once: adaptive concurrency and the breaker, one gate per endpoint and
 //! process. In: who wants to try, and how tries ended. Out: a [`Permit`], or why not. Sends nothing, parks nothing.
-//!
-//! The limit starts low and grows with every success while it is used to the full; a failure that speaks of overload
-//! halves it, at most once per try. After some failures in a row the breaker opens: nobody passes until a time that
-//! doubles with every vain probe; then one may, and its success closes it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -14,7 +10,10 @@ use parking_lot::Mutex;
 use tidegate_schemas::{EndpointId, UnixMillis};
 use tokio::sync::Notify;
 
+use super::pace::{Breaker, Limits, Pace};
 use super::{Clock, Config};
+
+pub(crate) use super::pace::Ending;
 
 /// How soon those who wait for a probe's end look again.
 const PROBE_CHECK: Duration = Duration::from_secs(1);
@@ -48,6 +47,8 @@ impl Wake {
 pub(crate) struct Gates {
     clock: Clock,
     limits: Limits,
+    /// Attempts under way at once, over all endpoints.
+    total: usize,
     gates: Mutex<HashMap<EndpointId, Arc<Gate>>>,
     in_flight: AtomicUsize,
     crowded_out: Mutex<CrowdedOut>,
@@ -60,16 +61,6 @@ struct CrowdedOut {
     queued: HashSet<(EndpointId, usize)>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    total: usize,
-    endpoint_start: u32,
-    endpoint_max: u32,
-    failures: u32,
-    open: Duration,
-    open_max: Duration,
-}
-
 /// One endpoint's gate.
 pub(crate) struct Gate {
     endpoint: EndpointId,
@@ -79,20 +70,8 @@ pub(crate) struct Gate {
 }
 
 struct State {
-    in_flight: u32,
-    limit: f64,
-    grows_fast: bool,
-    cut_at: UnixMillis,
-    failures: u32,
-    breaker: Breaker,
+    pace: Pace,
     waiters: VecDeque<Arc<Wake>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Breaker {
-    Closed,
-    Open { until: UnixMillis, turn: u32 },
-    HalfOpen { turn: u32 },
 }
 
 /// Whether an attempt may begin.
@@ -105,15 +84,6 @@ pub(crate) enum Entry {
     Open(UnixMillis),
 }
 
-/// How an attempt ended, as far as its gate is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Success,
-    Failure,
-    /// A failure that speaks of too many attempts at once.
-    Overload,
-}
-
 /// The right to one attempt, given back by [`Permit::end`], or by being dropped with its task.
 pub(crate) struct Permit {
     gates: Arc<Gates>,
@@ -124,19 +94,10 @@ pub(crate) struct Permit {
 
 impl Gates {
     pub(crate) fn new(config: &Config, clock: Clock) -> Arc<Self> {
-        let limits = Limits {
-            total: config.in_flight_max.max(1),
-            endpoint_start: config
-                .endpoint_in_flight_start
-                .clamp(1, config.endpoint_in_flight_max.max(1)),
-            endpoint_max: config.endpoint_in_flight_max.max(1),
-            failures: config.breaker_failures.max(1),
-            open: Duration::from_millis(config.breaker_open_ms),
-            open_max: Duration::from_millis(config.breaker_open_max_ms.max(config.breaker_open_ms)),
-        };
         Arc::new(Self {
             clock,
-            limits,
+            limits: Limits::of(config),
+            total: config.in_flight_max.max(1),
             gates: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             crowded_out: Mutex::default(),
@@ -149,12 +110,7 @@ impl Gates {
                 endpoint,
                 gone: AtomicU64::new(0),
                 state: Mutex::new(State {
-                    in_flight: 0,
-                    limit: f64::from(self.limits.endpoint_start),
-                    grows_fast: true,
-                    cut_at: UnixMillis(0),
-                    failures: 0,
-                    breaker: Breaker::Closed,
+                    pace: Pace::new(&self.limits),
                     waiters: VecDeque::new(),
                 }),
             })
@@ -167,31 +123,28 @@ impl Gates {
     pub(crate) fn enter(self: &Arc<Self>, gate: &Arc<Gate>, wake: &Arc<Wake>) -> Entry {
         let now = self.clock.now();
         let mut state = gate.state.lock();
-        match state.breaker {
+        match state.pace.breaker {
             Breaker::Open { until, .. } if now < until => return Entry::Open(until),
             Breaker::HalfOpen { .. } => return Entry::Open(now.after(PROBE_CHECK)),
+            Breaker::Closed if !state.pace.has_room() => {
+                if !state.waiters.iter().any(|other| Arc::ptr_eq(other, wake)) {
+                    state.waiters.push_back(wake.clone());
+                }
+                return Entry::Busy;
+            }
             Breaker::Open { .. } | Breaker::Closed => {}
         }
-        if f64::from(state.in_flight) >= state.limit.floor() && state.breaker == Breaker::Closed {
-            if !state.waiters.iter().any(|other| Arc::ptr_eq(other, wake)) {
-                state.waiters.push_back(wake.clone());
-            }
-            return Entry::Busy;
-        }
-        let allowed = if state.in_flight == 0 {
-            self.limits.total
+        let allowed = if state.pace.in_flight == 0 {
+            self.total
         } else {
-            self.limits.total / 4 * 3
+            self.total / 4 * 3
         };
         if self.in_flight.fetch_add(1, Ordering::AcqRel) >= allowed.max(1) {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
             self.crowded_out.lock().push(gate.endpoint, wake);
             return Entry::Busy;
         }
-        if let Breaker::Open { turn, .. } = state.breaker {
-            state.breaker = Breaker::HalfOpen { turn };
-        }
-        state.in_flight += 1;
+        state.pace.begin();
         drop(state);
         Entry::Go(Permit {
             gates: self.clone(),
@@ -212,18 +165,14 @@ impl Gates {
     fn leave(&self, gate: &Gate, started: UnixMillis, ending: Option<Ending>) {
         let now = self.clock.now();
         let mut state = gate.state.lock();
-        state.in_flight -= 1;
-        state.settle(&self.limits, (started, now), ending);
-        let room = state.limit.floor() - f64::from(state.in_flight);
-        let mut woken = Vec::new();
-        while state.breaker == Breaker::Closed
-            && f64::from(u32::try_from(woken.len()).unwrap_or(u32::MAX)) < room
-        {
-            let Some(wake) = state.waiters.pop_front() else {
-                break;
-            };
-            woken.push(wake);
-        }
+        state.pace.end(&self.limits, (started, now), ending);
+        // When the breaker has opened, everybody is told, so that nobody waits for a place that does not come.
+        let woken = match state.pace.breaker {
+            Breaker::Closed => state.pace.room(),
+            Breaker::Open { .. } | Breaker::HalfOpen { .. } => usize::MAX,
+        };
+        let count = woken.min(state.waiters.len());
+        let woken: Vec<Arc<Wake>> = state.waiters.drain(..count).collect();
         drop(state);
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
         woken.iter().for_each(|wake| wake.wake(gate.endpoint));
@@ -248,60 +197,12 @@ impl CrowdedOut {
     }
 }
 
-impl State {
-    fn settle(&mut self, limits: &Limits, (started, now): (UnixMillis, UnixMillis), ending: Option<Ending>) {
-        match ending {
-            Some(Ending::Success) => {
-                self.failures = 0;
-                if self.breaker != Breaker::Closed {
-                    (self.breaker, self.limit, self.grows_fast) = (Breaker::Closed, 1.0, true);
-                }
-                if f64::from(self.in_flight) + 1.0 >= self.limit.floor() {
-                    self.limit += if self.grows_fast { 1.0 } else { 1.0 / self.limit };
-                    self.limit = self.limit.min(f64::from(limits.endpoint_max));
-                }
-            }
-            Some(failure) => {
-                self.failures = self.failures.saturating_add(1);
-                if failure == Ending::Overload && started >= self.cut_at {
-                    (self.limit, self.grows_fast, self.cut_at) = ((self.limit / 2.0).max(1.0), false, now);
-                }
-                self.breaker = match self.breaker {
-                    Breaker::Closed if self.failures >= limits.failures => Breaker::Open {
-                        until: now.after(limits.open),
-                        turn: 1,
-                    },
-                    Breaker::HalfOpen { turn } => {
-                        let wait = limits.open.saturating_mul(1 << turn.min(16)).min(limits.open_max);
-                        Breaker::Open {
-                            until: now.after(wait),
-                            turn: turn.saturating_add(1),
-                        }
-                    }
-                    unchanged => unchanged,
-                };
-            }
-            None => {
-                if let Breaker::HalfOpen { turn } = self.breaker {
-                    self.breaker = Breaker::Open { until: now, turn };
-                }
-            }
-        }
-    }
-}
-
 impl Gate {
     /// How many deliveries are worth having at hand: what could be tried soon.
     pub(crate) fn appetite(&self, now: UnixMillis) -> usize {
         let state = self.state.lock();
-        match state.breaker {
-            // A float's floor that is at least 1 and at most a u32.
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "between 1 and u32::MAX"
-            )]
-            Breaker::Closed => state.limit as usize * 4,
+        match state.pace.breaker {
+            Breaker::Closed => state.pace.places() * 4,
             Breaker::Open { until, .. } => usize::from(now >= until),
             Breaker::HalfOpen { .. } => 0,
         }
@@ -309,7 +210,7 @@ impl Gate {
 
     /// When the open breaker lets a probe pass; `None` while it is closed.
     pub(crate) fn opens_at(&self, now: UnixMillis) -> Option<UnixMillis> {
-        match self.state.lock().breaker {
+        match self.state.lock().pace.breaker {
             Breaker::Open { until, .. } if now < until => Some(until),
             Breaker::HalfOpen { .. } => Some(now.after(PROBE_CHECK)),
             _ => None,
@@ -339,5 +240,154 @@ impl Drop for Permit {
         if !self.ended {
             self.gates.leave(&self.gate, self.started, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ManualClock;
+    use super::*;
+
+    struct Door {
+        clock: ManualClock,
+        gates: Arc<Gates>,
+        gate: Arc<Gate>,
+        wake: Arc<Wake>,
+    }
+
+    fn door(in_flight_max: usize) -> Door {
+        let config = Config {
+            in_flight_max,
+            endpoint_in_flight_start: 2,
+            endpoint_in_flight_max: 4,
+            breaker_failures: 3,
+            breaker_open_ms: 1_000,
+            breaker_open_max_ms: 3_000,
+            ..Config::default()
+        };
+        let clock = ManualClock::new(UnixMillis(1_000_000));
+        let gates = Gates::new(&config, Clock::Manual(clock.clone()));
+        let gate = gates.gate(EndpointId::new(UnixMillis(1)));
+        Door {
+            clock,
+            gates,
+            gate,
+            wake: Arc::default(),
+        }
+    }
+
+    impl Door {
+        fn enter(&self) -> Result<Permit, &'static str> {
+            match self.gates.enter(&self.gate, &self.wake) {
+                Entry::Go(permit) => Ok(permit),
+                Entry::Busy => Err("busy"),
+                Entry::Open(_) => Err("open"),
+            }
+        }
+
+        fn fill(&self) -> Vec<Permit> {
+            std::iter::from_fn(|| self.enter().ok()).take(100).collect()
+        }
+
+        fn try_once(&self, ending: Ending) {
+            self.enter().unwrap_or_else(|why| panic!("{why}")).end(ending);
+        }
+
+        fn after(&self, millis: u64) -> &Self {
+            self.clock.advance(Duration::from_millis(millis));
+            self
+        }
+    }
+
+    #[test]
+    fn the_limit_grows_while_it_is_used_and_halves_at_overload() {
+        let door = door(100);
+        let mut permits = door.fill();
+        assert_eq!(permits.len(), 2);
+        permits.pop().expect("two").end(Ending::Success);
+        permits.extend(door.fill());
+        assert_eq!(permits.len(), 3);
+        for permit in permits.drain(..) {
+            permit.end(Ending::Success);
+        }
+        assert_eq!(door.fill().len(), 4, "never more than the limit's limit");
+        door.try_once(Ending::Overload);
+        assert_eq!(door.fill().len(), 2);
+        door.after(1).try_once(Ending::Failure);
+        assert_eq!(door.fill().len(), 2, "another failure says nothing of overload");
+    }
+
+    #[test]
+    fn the_breaker_opens_probes_and_closes() {
+        let door = door(100);
+        (0..3).for_each(|_| door.try_once(Ending::Failure));
+        assert_eq!(door.enter().err(), Some("open"));
+        assert_eq!(door.gate.appetite(door.clock.now()), 0);
+        let probe = door.after(1_000).enter().expect("one probe");
+        assert_eq!(door.enter().err(), Some("open"), "one alone");
+        probe.end(Ending::Failure);
+        assert_eq!(door.after(1_999).enter().err(), Some("open"), "twice as long");
+        door.after(1).try_once(Ending::Failure);
+        assert_eq!(
+            door.after(2_999).enter().err(),
+            Some("open"),
+            "and at most so long"
+        );
+        door.after(1).try_once(Ending::Success);
+        assert!(door.enter().is_ok() && door.gate.opens_at(door.clock.now()).is_none());
+    }
+
+    #[test]
+    fn a_dropped_permit_gives_its_place_back() {
+        let door = door(100);
+        drop(door.fill());
+        assert_eq!(door.fill().len(), 2);
+        (0..3).for_each(|_| door.try_once(Ending::Failure));
+        drop(door.after(1_000).enter().expect("a probe"));
+        assert!(door.enter().is_ok(), "the probe was none");
+    }
+
+    #[test]
+    fn the_last_quarter_is_for_endpoints_without_any() {
+        let door = door(4);
+        for _ in 0..2 {
+            door.fill()
+                .into_iter()
+                .for_each(|permit| permit.end(Ending::Success));
+        }
+        let greedy = door.fill();
+        assert_eq!(greedy.len(), 3);
+        let other = door.gates.gate(EndpointId::new(UnixMillis(2)));
+        assert!(matches!(door.gates.enter(&other, &door.wake), Entry::Go(_)));
+    }
+
+    #[tokio::test]
+    async fn who_found_it_busy_is_woken() {
+        let door = door(100);
+        let mut permits = door.fill();
+        assert_eq!(door.enter().err(), Some("busy"));
+        permits.pop().expect("two").end(Ending::Failure);
+        assert_eq!(door.wake.woken().await, [door.gate.endpoint]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_place_hears_that_the_breaker_opened() {
+        let door = door(100);
+        (0..2).for_each(|_| door.try_once(Ending::Failure));
+        let mut permits = door.fill();
+        assert_eq!(door.enter().err(), Some("busy"));
+        permits.pop().expect("two").end(Ending::Failure);
+        assert_eq!(door.wake.woken().await, [door.gate.endpoint]);
+        assert_eq!(door.enter().err(), Some("open"));
+    }
+
+    #[test]
+    fn gone_is_said_of_one_version() {
+        let gate = door(1).gate;
+        gate.set_gone(4);
+        assert_eq!(
+            [3, 4, 5].map(|version| gate.is_gone(version)),
+            [true, true, false]
+        );
     }
 }

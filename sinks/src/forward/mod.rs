@@ -20,6 +20,7 @@ mod gate;
 mod metrics;
 mod offset_set;
 mod owner;
+mod pace;
 mod parked;
 mod rows;
 mod schedule;
@@ -242,5 +243,29 @@ impl Kept {
         let mut offsets = self.tables.lock().pointed_at(&(range.start..input));
         offsets.extend(input..range.end);
         offsets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retention_keeps_what_is_pointed_at_and_what_is_unread() {
+        let kept = Kept::default();
+        assert_eq!(
+            kept.of(3..6),
+            [3, 4, 5],
+            "nothing is known before the journal is read"
+        );
+        kept.loaded.store(true, Ordering::Release);
+        kept.input.store(5, Ordering::Release);
+        kept.tables.lock().wait(parked::Key {
+            offset: 3,
+            endpoint: 0,
+        });
+        assert_eq!(kept.of(2..8), [3, 5, 6, 7]);
+        assert_eq!(kept.of(0..5), [3]);
+        assert_eq!(kept.of(6..8), [6, 7]);
     }
 }

@@ -255,7 +255,10 @@ mod tests {
         tables
     }
 
-    fn content(tables: &Tables) -> (Vec<(EndpointId, Parked)>, Vec<(EndpointId, Vec<u64>)>) {
+    type Content = (Vec<(EndpointId, Parked)>, Vec<(EndpointId, Vec<u64>)>);
+
+    /// All there is, in an order of its own.
+    fn content(tables: &Tables) -> Content {
         let plain = |parked: Parked| Parked {
             key: Key {
                 endpoint: 0,

@@ -102,10 +102,16 @@ impl Owner {
         Some(live)
     }
 
-    /// Nothing is tried at this endpoint until then: what is queued goes back to where it waits.
+    /// Nothing is tried at this endpoint until then: what is queued goes back to where it waits, or dies if its
+    /// schedule is over.
     pub(super) fn block(&mut self, index: u32, until: UnixMillis) {
-        while let Some((key, _)) = self.dequeue(index) {
-            self.put_back(key, until);
+        let now = self.shared.clock.now();
+        while let Some((key, event)) = self.dequeue(index) {
+            if self.live.get(&key).is_some_and(|live| live.ends <= now) {
+                self.close(key, &event, Reason::ScheduleOver);
+            } else {
+                self.put_back(key, until);
+            }
         }
         self.queue(index).blocked_until = Some(until);
         self.revive_at = self.revive_at.min(until);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
@@ -29,7 +30,10 @@ pub struct Arrival {
 
 impl Arrival {
     pub fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name).unwrap_or_else(|| panic!("{name} is missing from {:?}", self.headers));
+        let value = self
+            .headers
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is missing from {:?}", self.headers));
         value.to_str().expect("text")
     }
 }
@@ -93,7 +97,8 @@ impl Receiver {
                     let state = state.clone();
                     async move { Ok::<_, Infallible>(state.answer(request).await) }
                 });
-                let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let served = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
                 // A cut body ends the connection with an error, as it should.
                 tokio::spawn(async move { drop(served.await) });
             }
@@ -129,6 +134,14 @@ impl Receiver {
         }
     }
 
+    /// Gives whatever is under way a moment to arrive; returns what has.
+    pub async fn wait_a_little(&self) -> Vec<Arrival> {
+        let mut count = self.state.count.subscribe();
+        // A condition is looked at again after it, so nothing hangs on how long this is.
+        drop(tokio::time::timeout(Duration::from_millis(20), count.changed()).await);
+        self.arrivals()
+    }
+
     /// Answers everything that hangs, and whatever would.
     pub fn let_go(&self) {
         self.state.released.send_replace(true);
@@ -139,7 +152,11 @@ impl State {
     async fn answer(&self, request: hyper::Request<hyper::body::Incoming>) -> Response<Scripted> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.expect("a whole request").to_bytes();
-        let arrival = Arrival { path: head.uri.path().to_owned(), headers: head.headers, body };
+        let arrival = Arrival {
+            path: head.uri.path().to_owned(),
+            headers: head.headers,
+            body,
+        };
         let before = {
             let mut arrivals = self.arrivals.lock();
             let before = arrivals.iter().filter(|other| other.path == arrival.path).count();
@@ -148,21 +165,34 @@ impl State {
         };
         let reply = (self.behave)(&arrival, before);
         self.count.send_modify(|count| *count += 1);
-        let script = |first: Vec<u8>, then| Response::new(Scripted { first: Some(first.into()), then });
+        let script = |first: Vec<u8>, then| {
+            Response::new(Scripted {
+                first: Some(first.into()),
+                then,
+            })
+        };
         match reply {
             Reply::Status(status, headers) => {
                 let mut response = Response::builder().status(status);
                 for (name, value) in headers {
                     response = response.header(name, value);
                 }
-                response.body(Scripted { first: Some("thanks".into()), then: Then::End }).expect("a response")
+                response
+                    .body(Scripted {
+                        first: Some("thanks".into()),
+                        then: Then::End,
+                    })
+                    .expect("a response")
             }
             Reply::Large(bytes) => script(vec![b'x'; bytes], Then::End),
             Reply::Cut => script(b"half".to_vec(), Then::Error),
             Reply::Drip => script(b"d".to_vec(), Then::Nothing),
             Reply::Hang => {
                 let mut released = self.released.subscribe();
-                released.wait_for(|released| *released).await.expect("the receiver lives");
+                released
+                    .wait_for(|released| *released)
+                    .await
+                    .expect("the receiver lives");
                 script(b"late".to_vec(), Then::End)
             }
         }

@@ -13,8 +13,8 @@ use tidegate_broker::{Broker, Record};
 use tidegate_egress::Client;
 use tidegate_registry::{Endpoint, Entity, Environment, Registry, StoredSecret};
 use tidegate_schemas::{
-    AttemptRow, DeadMeta, EndpointId, EnvironmentId, EventId, EventKind, EventMeta, Headers, Metadata,
-    PayloadKind, Pointer, Proof, RequestId, Secret, Topic, UnixMillis,
+    AttemptRow, DeadMeta, EndpointId, EnvironmentId, EventId, EventKind, EventMeta, Headers, JournalMeta,
+    Metadata, PayloadKind, Pointer, Proof, RequestId, Secret, Topic, UnixMillis,
 };
 use tidegate_sinks::forward::{Clock, Config, DisableEndpoint, Error, Forwarder, ManualClock, Parts};
 use tokio::sync::mpsc;
@@ -49,6 +49,8 @@ pub struct World {
 pub struct Plan {
     pub environment: Environment,
     pub endpoints: Vec<Endpoint>,
+    /// What else the registry holds.
+    pub others: Vec<Entity>,
     pub config: Config,
     pub allow: Vec<&'static str>,
     pub receiver: Receiver,
@@ -63,7 +65,12 @@ impl Plan {
         Self {
             environment,
             endpoints: Vec::new(),
-            config: Config { jitter_percent: 0, commit_interval_ms: 1, ..Config::default() },
+            others: Vec::new(),
+            config: Config {
+                jitter_percent: 0,
+                commit_interval_ms: 1,
+                ..Config::default()
+            },
             allow: vec!["127.0.0.0/8"],
             receiver: Receiver::start(Arc::new(behave)).await,
             now,
@@ -91,14 +98,26 @@ impl Plan {
             body_message_bytes_max: 2 * 1024 * 1024,
             rows_message_bytes_max: 6 * 1024 * 1024,
             durability: embedded::Durability::Os,
-            partitions: PartitionCounts { requests: 1, events: 3, outcomes: 1, attempts: 1, dead: 1, audit: 1 },
+            partitions: PartitionCounts {
+                requests: 1,
+                events: 3,
+                outcomes: 1,
+                attempts: 1,
+                dead: 1,
+                audit: 1,
+            },
             ..embedded::Config::default()
         };
-        let broker = Broker::open(&broker, directory.path()).await.expect("a fresh log");
+        let broker = Broker::open(&broker, directory.path())
+            .await
+            .expect("a fresh log");
         let (disable, disabled) = mpsc::channel(16);
         let id = self.environment.id;
         let endpoints = self.endpoints.into_iter().map(Entity::Endpoint);
-        let entities = [Entity::Environment(self.environment)].into_iter().chain(endpoints);
+        let entities = [Entity::Environment(self.environment)]
+            .into_iter()
+            .chain(endpoints)
+            .chain(self.others);
         let mut world = World {
             broker,
             clock: ManualClock::new(self.now),
@@ -121,8 +140,16 @@ impl Plan {
 impl World {
     /// Begins forwarding; a former owner loses its journals.
     pub fn run(&mut self) {
-        let allow = self.allow.iter().map(|net| net.parse().expect("a network")).collect();
-        let client = Client::new(&tidegate_egress::Config { allow, ..Default::default() }).expect("a client");
+        let allow = self
+            .allow
+            .iter()
+            .map(|net| net.parse().expect("a network"))
+            .collect();
+        let client = Client::new(&tidegate_egress::Config {
+            allow,
+            ..Default::default()
+        })
+        .expect("a client");
         let parts = Parts {
             broker: self.broker.clone(),
             registry: self.registry.clone(),
@@ -164,7 +191,10 @@ impl World {
             kind: EventKind::Event,
             id: EventId::derive(request, 0, Some("acme")),
             request,
-            pointer: Pointer { partition: 0, offset: 0 },
+            pointer: Pointer {
+                partition: 0,
+                offset: 0,
+            },
             position: 0,
             environment: self.environment,
             integration: "crm-prod".to_owned(),
@@ -197,6 +227,39 @@ impl World {
         self.broker.append(vec![record]).await.expect("the log has room")[0]
     }
 
+    /// Appends a message with any metadata.
+    pub async fn append_raw(&self, meta: &[u8]) {
+        let record = Record {
+            topic: Topic::Events,
+            partition: PARTITION,
+            key: "acme".into(),
+            meta: meta.to_vec().into(),
+            value: "{}".into(),
+        };
+        self.broker.append(vec![record]).await.expect("the log has room");
+    }
+
+    /// Waits until the first `count` messages of `events` were read, and that committed.
+    pub async fn committed(&self, count: u64) {
+        let mut reader = self.broker.reader(Topic::Retries, PARTITION, 0);
+        let mut input = 0;
+        while input < count {
+            let messages = tokio::time::timeout(PATIENCE, reader.next(100, 1 << 20)).await;
+            for message in messages.expect("in time").expect("readable") {
+                input = input.max(JournalMeta::decode(&message.meta).expect("our own").input);
+            }
+        }
+    }
+
+    /// Waits until forwarding has ended by itself; returns how.
+    pub async fn ended(&mut self) -> Result<(), Error> {
+        let (running, _) = self.running.take().expect("it is running");
+        tokio::time::timeout(PATIENCE, running)
+            .await
+            .expect("in time")
+            .expect("no panic")
+    }
+
     /// Appends an event for `endpoints`; returns its id.
     pub async fn event(&self, endpoints: &[EndpointId]) -> EventId {
         let meta = self.meta(endpoints);
@@ -210,9 +273,15 @@ impl World {
         self.rows_read.clear();
         while !done(&self.rows_read) {
             let messages = tokio::time::timeout(PATIENCE, reader.next(100, 1 << 20)).await;
-            let Ok(messages) = messages else { panic!("rows so far: {:#?}", self.rows_read) };
+            let Ok(messages) = messages else {
+                panic!("rows so far: {:#?}", self.rows_read)
+            };
             for message in messages.expect("readable") {
-                for line in message.value.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                for line in message
+                    .value
+                    .split(|byte| *byte == b'\n')
+                    .filter(|line| !line.is_empty())
+                {
                     let row: AttemptRow = serde_json::from_slice(line).expect("a row of the schema");
                     let again = serde_json::to_value(&row).expect("a row is JSON");
                     let line: serde_json::Value = serde_json::from_slice(line).expect("JSON");
@@ -231,7 +300,10 @@ impl World {
         while dead.len() < count {
             let messages = tokio::time::timeout(PATIENCE, reader.next(100, 1 << 20)).await;
             for message in messages.expect("in time").expect("readable") {
-                dead.push((DeadMeta::decode(&message.meta).expect("our own"), message.value.to_vec()));
+                dead.push((
+                    DeadMeta::decode(&message.meta).expect("our own"),
+                    message.value.to_vec(),
+                ));
             }
         }
         dead
