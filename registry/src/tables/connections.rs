@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use tidegate_schemas::IntegrationId;
 
 use super::numbers::Numbers;
-use super::postings::{NONE, Place, Places, Postings, Unlinked};
+use super::postings::{NONE, Place, Postings, Unlinked};
 use super::record::{self, Head, Origin, Value};
 use crate::entity::Connection;
 
@@ -21,9 +21,17 @@ pub(super) struct Connections {
     integrations: Numbers<IntegrationId>,
     properties: Numbers<Box<str>>,
     by_id: HashTable<u32>,
-    by_value: HashTable<u32>,
+    by_value: HashTable<First>,
     postings: Postings,
     hasher: DefaultHashBuilder,
+}
+
+/// The first of the connections that carry a value: its place stands here too, so that the usual lookup, of one
+/// connection, waits for one memory access less.
+#[derive(Clone, Copy)]
+struct First {
+    posting: u32,
+    place: Place,
 }
 
 impl Connections {
@@ -88,9 +96,10 @@ impl Connections {
 
     /// The slots of the connections that carry `value`; none for an empty one.
     pub(super) fn by_value(&self, integration: &IntegrationId, property: &str, value: &str) -> Slots<'_> {
-        let head = self.find_value(integration, property, value).unwrap_or(NONE);
         Slots {
-            places: self.postings.places(head),
+            postings: &self.postings,
+            first: self.find_value(integration, property, value),
+            at: NONE,
         }
     }
 
@@ -174,21 +183,17 @@ impl Connections {
         by_id.insert_unique(hasher.hash_one((integration, id)), slot, rehash);
     }
 
-    fn find_value(&self, integration: &IntegrationId, property: &str, value: &str) -> Option<u32> {
+    fn find_value(&self, integration: &IntegrationId, property: &str, value: &str) -> Option<First> {
         let key = (
             self.integrations.get(integration)?,
             self.properties.get(property)?,
             value,
         );
         let hash = self.hasher.hash_one(key);
-        self.by_value
-            .find(hash, |head| self.key_of(*head) == key)
-            .copied()
-    }
-
-    /// What the list of a posting is found by.
-    fn key_of(&self, posting: u32) -> (u32, u32, &str) {
-        key_at(&self.records, self.postings.place(posting))
+        let found = self
+            .by_value
+            .find(hash, |first| key_at(&self.records, first.place) == key);
+        found.copied()
     }
 
     fn link(&mut self, posting: u32, key: (u32, u32, &str), place: Place) {
@@ -200,29 +205,29 @@ impl Connections {
             ..
         } = self;
         let hash = hasher.hash_one(key);
-        let found = by_value.find_mut(hash, |head| key_at(records, postings.place(*head)) == key);
-        if let Some(head) = found {
-            postings.link(posting, place, *head);
-            *head = posting;
+        let new = First { posting, place };
+        if let Some(first) = by_value.find_mut(hash, |first| key_at(records, first.place) == key) {
+            postings.link(posting, place, first.posting);
+            *first = new;
             return;
         }
         postings.link(posting, place, NONE);
-        by_value.insert_unique(hash, posting, |head| {
-            hasher.hash_one(key_at(records, postings.place(*head)))
-        });
+        by_value.insert_unique(hash, new, |first| hasher.hash_one(key_at(records, first.place)));
     }
 
     fn unlink(&mut self, integration: u32, value: &Value<'_>) {
         let hash = self.hasher.hash_one((integration, value.property, value.text));
+        let is_it = |first: &First| first.posting == value.posting;
         match self.postings.unlink(value.posting) {
             Unlinked::Inner => {}
             Unlinked::First { next } => {
-                if let Some(head) = self.by_value.find_mut(hash, |head| *head == value.posting) {
-                    *head = next;
+                let place = self.postings.place(next);
+                if let Some(first) = self.by_value.find_mut(hash, is_it) {
+                    *first = First { posting: next, place };
                 }
             }
             Unlinked::Last => {
-                if let Ok(entry) = self.by_value.find_entry(hash, |head| *head == value.posting) {
+                if let Ok(entry) = self.by_value.find_entry(hash, is_it) {
                     entry.remove();
                 }
             }
@@ -260,13 +265,25 @@ fn key_at(records: &[Option<Box<[u8]>>], place: Place) -> (u32, u32, &str) {
 /// The slots of the connections that carry a value.
 #[derive(Clone)]
 pub(super) struct Slots<'a> {
-    places: Places<'a>,
+    postings: &'a Postings,
+    first: Option<First>,
+    /// The posting that goes on behind the first.
+    at: u32,
 }
 
 impl Iterator for Slots<'_> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        self.places.next().map(|place| place.slot)
+        if let Some(first) = self.first.take() {
+            self.at = self.postings.next(first.posting);
+            return Some(first.place.slot);
+        }
+        if self.at == NONE {
+            return None;
+        }
+        let place = self.postings.place(self.at);
+        self.at = self.postings.next(self.at);
+        Some(place.slot)
     }
 }

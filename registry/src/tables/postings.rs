@@ -86,12 +86,9 @@ impl Postings {
         }
     }
 
-    /// The places in the list that `head` begins.
-    pub(super) fn places(&self, head: u32) -> Places<'_> {
-        Places {
-            postings: self,
-            at: head,
-        }
+    /// The posting that follows in the list; `NONE` behind the last.
+    pub(super) fn next(&self, posting: u32) -> u32 {
+        self.at(posting).next
     }
 
     /// The place of a posting that is in a list.
@@ -125,24 +122,4 @@ pub(super) enum Unlinked {
     Inner,
     /// The only one: the list is gone.
     Last,
-}
-
-/// The places in one list.
-#[derive(Clone)]
-pub(super) struct Places<'a> {
-    postings: &'a Postings,
-    at: u32,
-}
-
-impl Iterator for Places<'_> {
-    type Item = Place;
-
-    fn next(&mut self) -> Option<Place> {
-        if self.at == NONE {
-            return None;
-        }
-        let posting = self.postings.at(self.at);
-        self.at = posting.next;
-        Some(posting.place)
-    }
 }
