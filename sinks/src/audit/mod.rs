@@ -27,6 +27,8 @@ mod search;
 mod status;
 mod table;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use config::Config;

@@ -97,15 +97,21 @@ impl Rollups {
                 _ = ticks.tick() => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
-            for (index, rollup) in ROLLUPS.iter().enumerate() {
-                tokio::select! {
-                    done = self.catch_up(index, rollup) => if let Err(error) = done {
-                        tracing::warn!(rollup = rollup.name, %error, "minutes cannot be summed up now");
-                    },
-                    () = shutdown.cancelled() => return Ok(()),
-                }
+            tokio::select! {
+                done = self.look() => if let Err(error) = done {
+                    tracing::warn!(%error, "minutes cannot be summed up now");
+                },
+                () = shutdown.cancelled() => return Ok(()),
             }
         }
+    }
+
+    /// Writes every due minute.
+    pub(crate) async fn look(&mut self) -> Result<()> {
+        for (index, rollup) in ROLLUPS.iter().enumerate() {
+            self.catch_up(index, rollup).await?;
+        }
+        Ok(())
     }
 
     /// Writes every due minute of one rollup.
@@ -161,7 +167,7 @@ impl Rollups {
               WHERE inserted_at >= fromUnixTimestamp64Milli({since}) GROUP BY minute) AS came \
              LEFT JOIN (SELECT minute, max(begun_at) AS begun_at FROM rollup_runs WHERE rollup = '{name}' \
               GROUP BY minute) AS summed ON summed.minute = came.minute \
-             WHERE newest > summed.begun_at - INTERVAL {wait} SECOND \
+             WHERE newest >= summed.begun_at - INTERVAL {wait} SECOND \
              AND came.minute + INTERVAL 60 + {wait} SECOND <= checked_at \
              AND (newest <= checked_at - INTERVAL {wait} SECOND \
               OR greatest(summed.begun_at, came.minute) <= checked_at - INTERVAL 60 + {put_off} SECOND) \

@@ -53,9 +53,4 @@ impl Table {
             Table::Attempts => 3,
         }
     }
-
-    /// The table of a byte in the journal.
-    pub(crate) fn from_tag(tag: u8) -> Option<Table> {
-        Table::ALL.into_iter().find(|table| table.tag() == tag)
-    }
 }
