@@ -26,7 +26,8 @@ struct Rollup {
     time: &'static str,
     target: &'static str,
     dimensions: &'static str,
-    sums: &'static str,
+    /// The columns of the sums, and what stands in them.
+    sums: (&'static str, &'static str),
 }
 
 const ROLLUPS: [Rollup; 3] = [
@@ -37,7 +38,7 @@ const ROLLUPS: [Rollup; 3] = [
         time: "received_at",
         target: "request_rollups",
         dimensions: "provider, kind, status, refusal",
-        sums: "count() AS requests, sum(body_bytes) AS body_bytes",
+        sums: ("requests, body_bytes", "count(), sum(body_bytes)"),
     },
     Rollup {
         name: "events",
@@ -46,7 +47,7 @@ const ROLLUPS: [Rollup; 3] = [
         time: "received_at",
         target: "event_rollups",
         dimensions: "provider, event_type, attribution, outcome, reason",
-        sums: "count() AS events, sum(length(endpoints)) AS deliveries",
+        sums: ("events, deliveries", "count(), sum(length(endpoints))"),
     },
     Rollup {
         name: "attempts",
@@ -55,7 +56,10 @@ const ROLLUPS: [Rollup; 3] = [
         time: "attempted_at",
         target: "attempt_rollups",
         dimensions: "provider, endpoint_id, status, reason, http_status",
-        sums: "count() AS attempts, sum(duration_micros) AS duration_micros, max(duration_micros) AS duration_micros_max",
+        sums: (
+            "attempts, duration_micros, duration_micros_max",
+            "count(), sum(duration_micros), max(duration_micros)",
+        ),
     },
 ];
 
@@ -90,7 +94,8 @@ impl Rollups {
 
     /// Looks for due minutes until `shutdown`. What fails is tried again at the next look.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> std::result::Result<(), Error> {
-        let mut ticks = tokio::time::interval(self.config.rollup_interval());
+        let interval = self.config.rollup_interval().max(Duration::from_millis(1));
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -195,14 +200,9 @@ impl Rollups {
             return Ok(());
         };
         let listed = minutes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-        let sum_names = sums
-            .split(" AS ")
-            .skip(1)
-            .filter_map(|rest| rest.split(',').next())
-            .collect::<Vec<_>>()
-            .join(", ");
+        let (sum_columns, sums) = sums;
         let rows = format!(
-            "INSERT INTO {target} (environment, integration, minute, run, {dimensions}, {sum_names}) \
+            "INSERT INTO {target} (environment, integration, minute, run, {dimensions}, {sum_columns}) \
              SELECT environment, integration, toStartOfMinute({time}) AS minute, {run}, {dimensions}, {sums} FROM {view} \
              WHERE {time} >= fromUnixTimestamp({first}) AND {time} < fromUnixTimestamp({last}) + INTERVAL 60 SECOND \
              AND toUnixTimestamp(minute) IN ({listed}) \

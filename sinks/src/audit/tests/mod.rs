@@ -129,7 +129,7 @@ impl House {
         let answer = Reader::new(&self.config)?.query(&Question::new(sql), "TabSeparated")?;
         Ok(String::from_utf8(answer.collect().await?)
             .expect("text")
-            .trim_end()
+            .trim_end_matches('\n')
             .to_owned())
     }
 

@@ -19,7 +19,7 @@ async fn found(house: &House, search: &Search, subject: Subject) -> usize {
 async fn filters_find_what_they_name() {
     let house = House::migrated().await;
     let audit = house.audit();
-    let at = UnixMillis(1_727_000_000_123);
+    let at = earlier(5);
     let id = RequestId::new(at);
     let mut row = event(1, at);
     row.request_id = id;

@@ -6,7 +6,8 @@ use super::*;
 async fn every_column_holds_its_value() {
     let house = House::migrated().await;
     let audit = house.audit();
-    let at = UnixMillis(1_790_000_000_123);
+    let at = earlier(5);
+    let [received, decided, attempted, next] = [0, 877, 1877, 2877].map(|later| at.0 + later);
     let full = EventRow {
         detail: "lost to 8".to_owned(),
         window: Some(EventId::derive(request_id(7), 0, None)),
@@ -19,14 +20,14 @@ async fn every_column_holds_its_value() {
         span_bytes: 4,
         payload: "é\0".to_owned(),
         replay_of: Some(EventId::derive(request_id(8), 0, None)),
-        decided_at: UnixMillis(1_790_000_001_000),
+        decided_at: UnixMillis(decided),
         ..event(1, at)
     };
     house.decide(0, 77, std::slice::from_ref(&full)).await;
     let columns = "environment, integration, toUnixTimestamp64Milli(received_at), event_id, request_id, \
          request_partition, request_offset, position, provider, connection, attribution, event_type, delivery_key, \
          object_key, object_version, toUnixTimestamp64Milli(event_time), outcome, reason, detail, verified, window, \
-         toString(endpoints), payload_kind, span_start, span_bytes, hex(text), replay_of, \
+         endpoints, payload_kind, span_start, span_bytes, hex(text), replay_of, \
          toUnixTimestamp64Milli(decided_at), version";
     let (event, window, old) = (
         full.event_id,
@@ -34,9 +35,9 @@ async fn every_column_holds_its_value() {
         full.replay_of.expect("set above"),
     );
     let expected = format!(
-        "{ENVIRONMENT}\tcrm\t1790000000123\t{event}\t{}\t1\t1\t0\tacme\tc-1\tmatched\tcontact.changed\td-1\tcontact/1\t7\t\
+        "{ENVIRONMENT}\tcrm\t{received}\t{event}\t{}\t1\t1\t0\tacme\tc-1\tmatched\tcontact.changed\td-1\tcontact/1\t7\t\
          1700000000123\tno_endpoint\tendpoint_missing\tlost to 8\tbody\t{window}\t\
-         ['0192f0c1-0000-7000-8000-0000000000f1']\tjson\t3\t4\tC3A900\t{old}\t1790000001000\t77",
+         ['0192f0c1-0000-7000-8000-0000000000f1']\tjson\t3\t4\tC3A900\t{old}\t{decided}\t77",
         full.request_id
     );
     house
@@ -45,8 +46,8 @@ async fn every_column_holds_its_value() {
 
     let closing = AttemptRow {
         error: "timed out".to_owned(),
-        attempted_at: UnixMillis(1_790_000_002_000),
-        next_at: Some(UnixMillis(1_790_000_003_000)),
+        attempted_at: UnixMillis(attempted),
+        next_at: Some(UnixMillis(next)),
         ..attempt(1, at)
     };
     house
@@ -65,9 +66,9 @@ async fn every_column_holds_its_value() {
         ..
     } = &closing;
     let expected = format!(
-        "{ENVIRONMENT}\tcrm\t1790000000123\t{attempt_id}\t{delivery_id}\t{event_id}\t{request_id}\t1\t5\tacme\tc-1\t\
-         contact.changed\t{endpoint_id}\tmain\thttps://example.com/hook\t1\tdelivered\tok\t204\ttimed out\t1790000002000\t\
-         1500\tthanks\t1790000003000\t78"
+        "{ENVIRONMENT}\tcrm\t{received}\t{attempt_id}\t{delivery_id}\t{event_id}\t{request_id}\t1\t5\tacme\tc-1\t\
+         contact.changed\t{endpoint_id}\tmain\thttps://example.com/hook\t1\tdelivered\tok\t204\ttimed out\t{attempted}\t\
+         1500\tthanks\t{next}\t78"
     );
     house
         .until(&format!("SELECT {columns} FROM attempts"), &expected)
@@ -115,9 +116,12 @@ async fn a_replay_command_is_no_request() {
 async fn a_payload_is_the_span_of_its_body_or_its_text() {
     let house = House::migrated().await;
     let at = earlier(5);
-    let Some(provider) = house.catalogue.names().next().map(str::to_owned) else {
-        panic!("there are no definitions");
-    };
+    let provider = house
+        .catalogue
+        .names()
+        .next()
+        .expect("there are definitions")
+        .to_owned();
     let audit = house.audit();
     let body = br#"[{"a":1},{"b":2}]"#;
     let meta = RequestMeta {
