@@ -3,11 +3,10 @@
 
 use bytes::Bytes;
 use tidegate_broker::Message;
-use tidegate_providers::Catalogue;
 use tidegate_schemas::{AttemptRow, EventRow, MetaError, Metadata, RequestKind, RequestMeta, RowsMeta};
 
 use super::ledger::{Announced, OffsetRange};
-use super::masking::mask;
+use super::masking::Masker;
 use super::metrics;
 use super::row_binary::{RowWriter, Rows};
 use super::rows::{Place, write_attempt, write_event, write_request};
@@ -45,13 +44,13 @@ impl Block {
         table: Table,
         announced: Announced,
         messages: &[Message],
-        catalogue: &Catalogue,
+        masker: &Masker,
     ) -> Result<Block, MetaError> {
         let mut writer = RowWriter::default();
         let mut sources = Vec::new();
         for message in messages {
             let written = match table {
-                Table::Requests => request(message, catalogue, &mut writer),
+                Table::Requests => request(message, masker, &mut writer),
                 Table::Events => events(message, &mut writer, &mut sources),
                 Table::Attempts => attempts(message, &mut writer),
             };
@@ -76,7 +75,7 @@ fn undecodable(message: &Message, error: &dyn std::error::Error) {
     tracing::error!(topic, partition, offset, %error, "message cannot be written to clickhouse and is passed over");
 }
 
-fn request(message: &Message, catalogue: &Catalogue, writer: &mut RowWriter) -> Result<(), MetaError> {
+fn request(message: &Message, masker: &Masker, writer: &mut RowWriter) -> Result<(), MetaError> {
     let meta = RequestMeta::decode(&message.meta)?;
     if meta.kind == RequestKind::Replay {
         return Ok(());
@@ -92,7 +91,7 @@ fn request(message: &Message, catalogue: &Catalogue, writer: &mut RowWriter) -> 
         offset,
         appended_at: timestamp,
     };
-    write_request(writer, &meta, &mask(catalogue, &meta, &message.value), &place);
+    write_request(writer, &meta, &masker.mask(&meta, &message.value), &place);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_broker::{Broker, Keeper, Message};
 use tidegate_providers::Catalogue;
+use tidegate_registry::Registry;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use super::error::Error;
 use super::insert::{Inserter, Stopped};
 use super::intake::{cut, repeat};
 use super::ledger::{Announced, Ledger};
+use super::masking::Masker;
 use super::metrics;
 use super::migrate::migrate;
 use super::rollup::Rollups;
@@ -31,7 +33,7 @@ use super::table::Table;
 pub struct Audit {
     config: Config,
     broker: Broker,
-    catalogue: Arc<Catalogue>,
+    masker: Masker,
     status: Status,
     floors: Arc<Floors>,
 }
@@ -55,9 +57,9 @@ impl Floors {
 
 impl Audit {
     /// Sets the audit up and tells the broker to keep what it has not read; nothing runs yet. Call it before the
-    /// broker begins to free segments.
+    /// broker begins to free segments. The definitions and the integrations' constants say what is masked.
     #[must_use]
-    pub fn new(config: Config, broker: Broker, catalogue: Arc<Catalogue>) -> Audit {
+    pub fn new(config: Config, broker: Broker, catalogue: Arc<Catalogue>, registry: Registry) -> Audit {
         let places = Table::ALL.into_iter().flat_map(|table| {
             let partitions = 0..broker.partitions(table.topic());
             partitions.map(move |partition| ((table, partition), AtomicU64::new(0)))
@@ -71,7 +73,7 @@ impl Audit {
         Audit {
             config,
             broker,
-            catalogue,
+            masker: Masker { catalogue, registry },
             status: Status::default(),
             floors,
         }
@@ -111,7 +113,7 @@ impl Audit {
                 table,
                 inserter,
                 broker: self.broker.clone(),
-                catalogue: Arc::clone(&self.catalogue),
+                masker: self.masker.clone(),
                 ledger: Arc::clone(&ledger),
                 floors: Arc::clone(&self.floors),
                 turn: 0,
@@ -155,7 +157,7 @@ struct TableWriter {
     table: Table,
     inserter: Inserter,
     broker: Broker,
-    catalogue: Arc<Catalogue>,
+    masker: Masker,
     ledger: Arc<Mutex<Ledger>>,
     floors: Arc<Floors>,
     turn: u32,
@@ -237,10 +239,10 @@ impl TableWriter {
         announced: Announced,
         messages: Vec<Message>,
     ) -> Result<Result<(), Stopped>, Error> {
-        let (table, catalogue) = (self.table, Arc::clone(&self.catalogue));
+        let (table, masker) = (self.table, self.masker.clone());
         let ranges = announced.ranges.clone();
         let building =
-            tokio::task::spawn_blocking(move || Block::build(table, announced, &messages, &catalogue));
+            tokio::task::spawn_blocking(move || Block::build(table, announced, &messages, &masker));
         let block = building
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tidegate_broker::{Broker, Message, Record, embedded};
 use tidegate_providers::Catalogue;
+use tidegate_registry::{Entity, Integration, Registry};
 use tidegate_schemas::{
     AttemptRow, Attribution, DeliveryId, EventId, EventRow, Headers, Metadata, Outcome, PayloadKind, Proof,
     Reason, RequestId, RequestKind, RequestMeta, RowsMeta, Topic, UnixMillis,
@@ -29,6 +30,7 @@ use super::block::{Block, announce};
 use super::client::connect;
 use super::insert::Inserter;
 use super::ledger::OffsetRange;
+use super::masking::Masker;
 use super::status::Status;
 use super::table::Table;
 use super::{Audit, Config, Error, Question, Reader, migrate};
@@ -42,7 +44,7 @@ struct House {
     engine: Engine,
     broker: Broker,
     config: Config,
-    catalogue: Arc<Catalogue>,
+    masker: Masker,
     _folder: TempDir,
 }
 
@@ -83,11 +85,20 @@ impl House {
             ..Config::default()
         };
         let catalogue = Arc::new(Catalogue::builtin().expect("the built-in definitions compile"));
+        let provider = catalogue
+            .names()
+            .next()
+            .expect("there are definitions")
+            .to_owned();
+        let environment = ENVIRONMENT.parse().expect("a literal UUID");
+        let integration = Integration::new(environment, "crm", &provider, UnixMillis(1));
+        let registry = Registry::of([Entity::Integration(integration)]).expect("a registry");
+        let masker = Masker { catalogue, registry };
         House {
             engine,
             broker,
             config,
-            catalogue,
+            masker,
             _folder: folder,
         }
     }
@@ -105,7 +116,8 @@ impl House {
         let audit = Audit::new(
             self.config.clone(),
             self.broker.clone(),
-            Arc::clone(&self.catalogue),
+            Arc::clone(&self.masker.catalogue),
+            self.masker.registry.clone(),
         );
         let (status, shutdown) = (audit.status(), CancellationToken::new());
         Running {
@@ -211,7 +223,7 @@ impl House {
     /// The block of some messages, as the writer would make it.
     fn block(&self, table: Table, messages: &[Message], ranges: Vec<OffsetRange>) -> Block {
         let announced = announce(table, ranges, messages);
-        Block::build(table, announced, messages, &self.catalogue).expect("messages of this build")
+        Block::build(table, announced, messages, &self.masker).expect("messages of this build")
     }
 }
 

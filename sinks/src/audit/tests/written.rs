@@ -117,6 +117,7 @@ async fn a_payload_is_the_span_of_its_body_or_its_text() {
     let house = House::migrated().await;
     let at = earlier(5);
     let provider = house
+        .masker
         .catalogue
         .names()
         .next()
