@@ -66,17 +66,37 @@ impl Template {
 
     /// What the template writes; none when it is absent or writes nothing.
     pub fn render<'r>(&'r self, scope: &Scope<'r>) -> Option<Text<'r>> {
-        if let [Piece::Pick { selector, .. }] = self.0.as_slice() {
-            return selector.pick(scope);
+        match self.0.as_slice() {
+            [Piece::Literal(text)] => return (!text.is_empty()).then_some(Cow::Borrowed(text.as_bytes())),
+            [Piece::Pick { selector, .. }] => return selector.pick(scope),
+            _ => {}
         }
-        let mut pieces = Vec::with_capacity(self.0.len());
-        self.collect(scope, &mut pieces).ok()?;
-        let text = if pieces.len() == 1 {
-            pieces.pop()?
-        } else {
-            Cow::Owned(pieces.concat())
-        };
-        (!text.is_empty()).then_some(text)
+        let mut written = Written::default();
+        self.write(scope, &mut written)?;
+        (!written.text.is_empty() || written.pending.is_some()).then(|| Cow::Owned(written.finish()))
+    }
+
+    /// Writes on; none when a selector is absent. Of the many alternatives of a value most are absent at their first
+    /// selector: until one is there, nothing is allocated.
+    fn write<'r>(&'r self, scope: &Scope<'r>, written: &mut Written<'r>) -> Option<()> {
+        for piece in &self.0 {
+            match piece {
+                Piece::Literal(text) => written.literal(text),
+                Piece::Pick { selector, optional } => match selector.pick(scope) {
+                    Some(text) => written.push(&text),
+                    None if *optional || selector.is_whole_body() => {}
+                    None => return None,
+                },
+                Piece::Segment(inner) => {
+                    let length = written.flushed();
+                    if inner.write(scope, written).is_none() {
+                        written.text.truncate(length);
+                        written.pending = None;
+                    }
+                }
+            }
+        }
+        Some(())
     }
 
     /// What the template writes, as UTF-8.
@@ -107,6 +127,43 @@ impl Selector {
     /// Whether it is `{body}`, which a template writes even when it is empty.
     fn is_whole_body(&self) -> bool {
         self.source == Source::RawBody && self.maps.is_empty()
+    }
+}
+
+/// Text that is being written; one literal waits until something follows it.
+#[derive(Default)]
+struct Written<'r> {
+    text: Vec<u8>,
+    pending: Option<&'r str>,
+}
+
+impl<'r> Written<'r> {
+    fn literal(&mut self, text: &'r str) {
+        self.flush();
+        self.pending = Some(text);
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.flush();
+        self.text.extend_from_slice(text);
+    }
+
+    fn flush(&mut self) {
+        if let Some(text) = self.pending.take() {
+            self.text.reserve(text.len() + 32);
+            self.text.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// How much is written, with nothing waiting that could be lost when a segment is taken back.
+    fn flushed(&mut self) -> usize {
+        self.flush();
+        self.text.len()
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.flush();
+        self.text
     }
 }
 

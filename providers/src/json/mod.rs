@@ -187,24 +187,19 @@ impl<'r> Json<'r> {
 
     /// The member `name` of an object; of repeated names the last, as other parsers have it.
     pub fn member(self, object: Span, name: &str) -> Option<Span> {
-        self.last_member(object, |key, escaped| {
-            if escaped {
-                unescaped(key).is_some_and(|key| *key == *name.as_bytes())
+        let entry = self.indexed(object)?;
+        let index = self.index.borrow();
+        let members = index.members.get(entry.first as usize..entry.end as usize)?;
+        // Most names differ in length already: that is told without looking at the bytes.
+        let fits = |member: &&Member| {
+            let length = (member.key.end - member.key.start) as usize;
+            if member.escaped {
+                unescaped(self.raw(member.key)).is_some_and(|key| *key == *name.as_bytes())
             } else {
-                key == name.as_bytes()
+                length == name.len() && self.raw(member.key) == name.as_bytes()
             }
-        })
-    }
-
-    fn last_member(self, object: Span, fits: impl Fn(&[u8], bool) -> bool) -> Option<Span> {
-        let index = self.indexed(object)?;
-        let index_of = self.index.borrow();
-        let members = index_of.members.get(index.first as usize..index.end as usize)?;
-        let found = members
-            .iter()
-            .rev()
-            .find(|member| fits(self.raw(member.key), member.escaped));
-        found.map(|member| member.value)
+        };
+        members.iter().rev().find(fits).map(|member| member.value)
     }
 
     /// Every member of an object in order: its name's place (inside the quotes) and its value's.
