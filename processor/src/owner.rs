@@ -76,7 +76,7 @@ impl Owner {
 
     async fn own(&self) -> Result<(), Error> {
         let partition = self.partition;
-        let mut state = State::default();
+        let mut state = State::new(self.pipeline.config.set_aside_bytes_max);
         let opened = Journal::open(&self.broker, (Topic::State, partition), &mut state, |_| {}).await;
         let (journal, input) = opened.map_err(|source| Error::Journal { partition, source })?;
         self.kept.begin(input, state.shared_set_aside());

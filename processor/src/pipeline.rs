@@ -132,7 +132,7 @@ impl Pipeline {
         };
         match state
             .set_aside()
-            .push(queue, entry, wait, self.config.set_aside_bytes_max)
+            .push(queue, entry, wait)
         {
             Ok(()) => {
                 tracked.set_aside();
@@ -174,7 +174,7 @@ impl Pipeline {
         };
         if state
             .set_aside()
-            .push(queue, entry, wait, self.config.set_aside_bytes_max)
+            .push(queue, entry, wait)
             .is_err()
         {
             metrics::count_passed(1);

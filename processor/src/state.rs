@@ -9,12 +9,19 @@ use tidegate_broker::journal::{ChangeError, Changes, Tables};
 use crate::set_aside::{SetAside, TAGS};
 
 /// The tables of one partition. The flood steps' tables stand beside what is set aside.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
     set_aside: Arc<Mutex<SetAside>>,
 }
 
 impl State {
+    /// Empty tables, of which what is set aside takes at most `set_aside_bytes_max`.
+    pub fn new(set_aside_bytes_max: usize) -> Self {
+        Self {
+            set_aside: Arc::new(Mutex::new(SetAside::within(set_aside_bytes_max))),
+        }
+    }
+
     /// What is set aside; the guard is never held across an await.
     pub fn set_aside(&self) -> MutexGuard<'_, SetAside> {
         self.set_aside.lock()

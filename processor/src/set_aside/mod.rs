@@ -49,8 +49,9 @@ pub(crate) struct Wait {
 pub(crate) struct Full;
 
 /// Everything that one partition has set aside.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SetAside {
+    bytes_max: usize,
     queues: BTreeMap<Queue, Waiting>,
     dirty: BTreeSet<RunKey>,
     served: Option<Queue>,
@@ -73,9 +74,21 @@ const TAG_REMOVE: u8 = 2;
 pub(crate) const TAGS: std::ops::RangeInclusive<u8> = TAG_PUT..=TAG_REMOVE;
 
 impl SetAside {
-    /// Sets one pointer aside, within `bytes_max` for the whole partition.
-    pub fn push(&mut self, queue: Queue, entry: Entry, wait: Wait, bytes_max: usize) -> Result<(), Full> {
-        if self.bytes + RUN_OVERHEAD_BYTES > bytes_max {
+    /// Nothing yet, and never more than `bytes_max` bytes of it.
+    pub fn within(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            queues: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            served: None,
+            next_run: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Sets one pointer aside.
+    pub fn push(&mut self, queue: Queue, entry: Entry, wait: Wait) -> Result<(), Full> {
+        if self.bytes + RUN_OVERHEAD_BYTES > self.bytes_max {
             return Err(Full);
         }
         let waiting = self.queues.entry(queue.clone()).or_default();

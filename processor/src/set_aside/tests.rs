@@ -49,14 +49,14 @@ fn contents(set_aside: &SetAside) -> Vec<(Queue, Vec<Entry>)> {
 
 #[test]
 fn queues_take_turns_however_long_one_is() {
-    let mut set_aside = SetAside::default();
+    let mut set_aside = SetAside::within(ROOM);
     for offset in 0..10_000 {
         set_aside
-            .push(queue("a"), entry(offset), wait(NOW, NOW), ROOM)
+            .push(queue("a"), entry(offset), wait(NOW, NOW))
             .expect("room");
     }
     set_aside
-        .push(queue("b"), entry(10_000), wait(NOW, NOW), ROOM)
+        .push(queue("b"), entry(10_000), wait(NOW, NOW))
         .expect("room");
     let mut turns = Vec::new();
     while let Some((key, _)) = set_aside.next_due(NOW) {
@@ -71,9 +71,9 @@ fn queues_take_turns_however_long_one_is() {
 #[test]
 fn nothing_is_due_before_its_time_unless_it_is_woken() {
     let later = NOW.after(Duration::from_secs(60));
-    let mut set_aside = SetAside::default();
+    let mut set_aside = SetAside::within(ROOM);
     set_aside
-        .push(queue("a"), entry(1), wait(NOW, later), ROOM)
+        .push(queue("a"), entry(1), wait(NOW, later))
         .expect("room");
     assert_eq!((set_aside.next_due(NOW), set_aside.due_at()), (None, Some(later)));
     set_aside.wake(Cause::Key, "b");
@@ -85,11 +85,11 @@ fn nothing_is_due_before_its_time_unless_it_is_woken() {
 
 #[test]
 fn the_limit_holds_and_space_comes_back() {
-    let mut set_aside = SetAside::default();
     let room = 4096;
+    let mut set_aside = SetAside::within(room);
     let full = (0..).find(|at| {
         set_aside
-            .push(queue("a"), entry(*at), wait(NOW, NOW), room)
+            .push(queue("a"), entry(*at), wait(NOW, NOW))
             .is_err()
     });
     let taken = full.expect("a limit");
@@ -98,16 +98,16 @@ fn the_limit_holds_and_space_comes_back() {
     let (key, _) = set_aside.next_due(NOW).expect("due");
     set_aside.remove(&key);
     set_aside
-        .push(queue("a"), entry(taken), wait(NOW, NOW), room)
+        .push(queue("a"), entry(taken), wait(NOW, NOW))
         .expect("room again");
 }
 
 #[test]
 fn only_undecided_requests_are_kept() {
-    let mut set_aside = SetAside::default();
+    let mut set_aside = SetAside::within(ROOM);
     for offset in [3, 3, 9, 40] {
         set_aside
-            .push(queue("a"), entry(offset), wait(NOW, NOW), ROOM)
+            .push(queue("a"), entry(offset), wait(NOW, NOW))
             .expect("room");
     }
     assert_eq!(set_aside.offsets_in(&(0..40)), [3, 9]);
@@ -116,7 +116,7 @@ fn only_undecided_requests_are_kept() {
 
 #[test]
 fn a_change_of_an_unknown_cause_is_refused() {
-    let error = SetAside::default()
+    let error = SetAside::within(ROOM)
         .apply(&[TAG_PUT, 9, 1, 0])
         .expect_err("unknown");
     assert!(error.to_string().contains("does not know"), "{error}");
@@ -128,13 +128,13 @@ proptest! {
         steps in proptest::collection::vec((0u8..6, 0u64..500, any::<bool>()), 1..200),
         slice_bytes in 1usize..600,
     ) {
-        let mut set_aside = SetAside::default();
-        let mut journalled = SetAside::default();
-        let mut sliced = SetAside::default();
+        let mut set_aside = SetAside::within(ROOM);
+        let mut journalled = SetAside::within(ROOM);
+        let mut sliced = SetAside::within(ROOM);
         let mut cursor = None;
         for (step, (name, offset, take)) in steps.into_iter().enumerate() {
             let since = NOW.after(Duration::from_secs(step as u64));
-            set_aside.push(queue(&name.to_string()), entry(offset), wait(since, since), ROOM).expect("room");
+            set_aside.push(queue(&name.to_string()), entry(offset), wait(since, since)).expect("room");
             if take && let Some((key, _)) = set_aside.next_due(since) {
                 set_aside.remove(&key);
             }
@@ -151,7 +151,7 @@ proptest! {
         prop_assert_eq!(contents(&sliced), contents(&set_aside));
         prop_assert_eq!(journalled.len_bytes(), set_aside.len_bytes());
         // A reader that begins at the round's first slice has everything once a round is complete.
-        let mut whole = SetAside::default();
+        let mut whole = SetAside::within(ROOM);
         let mut all = Changes::new();
         prop_assert_eq!(set_aside.slice(None, usize::MAX / 2, &mut all), None);
         restored(&all, &mut whole);
