@@ -130,10 +130,7 @@ impl Pipeline {
             position: Some(tracked.subject.position()),
             replay: request.asked.replay,
         };
-        match state
-            .set_aside()
-            .push(queue, entry, wait)
-        {
+        match state.set_aside().push(queue, entry, wait) {
             Ok(()) => {
                 tracked.set_aside();
                 None
@@ -172,11 +169,7 @@ impl Pipeline {
             position: request.asked.position,
             replay: request.asked.replay,
         };
-        if state
-            .set_aside()
-            .push(queue, entry, wait)
-            .is_err()
-        {
+        if state.set_aside().push(queue, entry, wait).is_err() {
             metrics::count_passed(1);
             let detail = "no more can be set aside within processor.set_aside_bytes_max".to_owned();
             tracked.end(&(&unavailable(detail)).into());

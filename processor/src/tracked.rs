@@ -139,6 +139,7 @@ impl Tracked<'_> {
     }
 
     fn record(&mut self, verdict: &Verdict<'_>) {
+        // First, so that a panic in writing does not write again while it unwinds.
         self.ended = true;
         self.ledger.rows.borrow_mut().push(&self.subject, verdict);
     }

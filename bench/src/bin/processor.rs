@@ -18,7 +18,8 @@ use tidegate_processor::{Config, Parts, Processor};
 use tidegate_providers::{ActiveSecret, Catalogue, Credentials, NoKeySets, RawRequest};
 use tidegate_registry::{Connection, Endpoint, Entity, Environment, Integration, Registry, StoredSecret};
 use tidegate_schemas::{
-    Headers, Metadata, RequestId, RequestKind, RequestMeta, RowsMeta, Secret, Topic, UnixMillis, WRITE_VERSION,
+    Headers, Metadata, RequestId, RequestKind, RequestMeta, RowsMeta, Secret, Topic, UnixMillis,
+    WRITE_VERSION,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -87,36 +88,62 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let name = arguments.next().unwrap_or(default.case);
     let events: usize = arguments.next().map_or(Ok(100_000), |events| events.parse())?;
     let scene = Scene::read(&fixture, &name)?;
-    println!("{fixture} `{name}`: {} bytes, {events} events", scene.case.request.body.len());
+    println!(
+        "{fixture} `{name}`: {} bytes, {events} events",
+        scene.case.request.body.len()
+    );
     let bare = scene.hmac(events);
     report("HMAC-SHA256 of the body", bare, bare);
     report("verify, pick, attribute", scene.steps(events)?, bare);
-    report("whole processor, embedded broker", scene.whole(events).await?, bare);
+    report(
+        "whole processor, embedded broker",
+        scene.whole(events).await?,
+        bare,
+    );
     Ok(())
 }
 
 fn report(what: &str, cpu_micros: f64, bare: f64) {
-    println!("{what:<34} {cpu_micros:>8.2} µs of CPU an event, {:>6.1} × the HMAC", cpu_micros / bare);
+    println!(
+        "{what:<34} {cpu_micros:>8.2} µs of CPU an event, {:>6.1} × the HMAC",
+        cpu_micros / bare
+    );
 }
 
 impl Scene {
     fn read(fixture: &str, name: &str) -> Result<Self, Box<dyn Error>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let Fixture { provider, case } = toml::from_str(&std::fs::read_to_string(root.join(fixture))?)?;
-        let case = case.into_iter().find(|case| case.name == name).ok_or("the fixture has no such case")?;
+        let case = case
+            .into_iter()
+            .find(|case| case.name == name)
+            .ok_or("the fixture has no such case")?;
         let now = UnixMillis(case.received_at);
         let environment = Environment::new("bench", now);
         let mut integration = Integration::new(environment.id, "bench", &provider, now);
-        integration.secrets = case.secrets.iter().map(|text| StoredSecret::new(Secret::new(text.as_bytes()))).collect();
+        integration.secrets = case
+            .secrets
+            .iter()
+            .map(|text| StoredSecret::new(Secret::new(text.as_bytes())))
+            .collect();
         integration.cfg.clone_from(&case.cfg);
         let endpoint = Endpoint::new(environment.id, "all", "https://example.com", now);
-        let identifiers: Vec<_> = case.expect.events.iter().flat_map(|event| &event.identifiers).collect();
+        let identifiers: Vec<_> = case
+            .expect
+            .events
+            .iter()
+            .flat_map(|event| &event.identifiers)
+            .collect();
         let mut entities = vec![Entity::Environment(environment), Entity::Endpoint(endpoint)];
         entities.push(Entity::Integration(integration.clone()));
         for at in 0..CONNECTIONS {
             let mut connection = Connection::new(integration.id, format!("connection-{at}"), now);
             for (property, value) in &identifiers {
-                let value = if at == 0 { value.clone() } else { format!("{value}-{at}") };
+                let value = if at == 0 {
+                    value.clone()
+                } else {
+                    format!("{value}-{at}")
+                };
                 connection = connection.with_property(property.trim_end_matches("[]"), &value);
             }
             entities.push(Entity::Connection(connection));
@@ -136,7 +163,8 @@ impl Scene {
     fn hmac(&self, events: usize) -> f64 {
         let mut sink = 0u8;
         let micros = measured(ClockId::ThreadCPUTime, events, || {
-            let mut mac = Hmac::<Sha256>::new_from_slice(b"a key of thirty-two bytes or so").expect("any key fits");
+            let mut mac =
+                Hmac::<Sha256>::new_from_slice(b"a key of thirty-two bytes or so").expect("any key fits");
             mac.update(self.case.request.body.as_bytes());
             sink ^= mac.finalize().into_bytes().first().copied().unwrap_or_default();
         });
@@ -147,7 +175,9 @@ impl Scene {
     fn steps(&self, events: usize) -> Result<f64, Box<dyn Error>> {
         let catalogue = Catalogue::builtin()?;
         let registry = Registry::of(self.entities.iter().cloned())?;
-        let definition = catalogue.get(&self.integration.provider).ok_or("no such definition")?;
+        let definition = catalogue
+            .get(&self.integration.provider)
+            .ok_or("no such definition")?;
         let received_at = UnixMillis(self.case.received_at);
         let request = &self.case.request;
         let mut matched = 0;
@@ -168,8 +198,13 @@ impl Scene {
                 secrets: &secrets,
                 allow_unverified: false,
             };
-            let verified = definition.verify(&parsed, credentials, &NoKeySets).expect("the fixture is genuine");
-            for event in definition.split(&parsed, &verified).expect("the fixture can be split") {
+            let verified = definition
+                .verify(&parsed, credentials, &NoKeySets)
+                .expect("the fixture is genuine");
+            for event in definition
+                .split(&parsed, &verified)
+                .expect("the fixture can be split")
+            {
                 let found = event.identifiers.iter().flat_map(|identifier| {
                     tables.connections_by(&self.integration.id, identifier.property, &identifier.value)
                 });
@@ -266,5 +301,7 @@ fn micros_each(spent: Duration, times: usize) -> f64 {
 }
 
 fn cpu(clock: ClockId) -> Duration {
-    clock_gettime(clock).try_into().expect("CPU time is never negative")
+    clock_gettime(clock)
+        .try_into()
+        .expect("CPU time is never negative")
 }

@@ -87,11 +87,7 @@ fn nothing_is_due_before_its_time_unless_it_is_woken() {
 fn the_limit_holds_and_space_comes_back() {
     let room = 4096;
     let mut set_aside = SetAside::within(room);
-    let full = (0..).find(|at| {
-        set_aside
-            .push(queue("a"), entry(*at), wait(NOW, NOW))
-            .is_err()
-    });
+    let full = (0..).find(|at| set_aside.push(queue("a"), entry(*at), wait(NOW, NOW)).is_err());
     let taken = full.expect("a limit");
     assert!(taken > 500, "only {taken} pointers fit into {room} bytes");
     assert!(set_aside.len_bytes() <= room + 8);

@@ -84,7 +84,7 @@ async fn a_batch_ends_at_its_limit_and_goes_on_behind_it() {
         outcomes_message_bytes_max: 1500,
         ..Config::default()
     };
-    let bundle = vec!["x"; 7].join("\n");
+    let bundle = ["x"; 7].join("\n");
     let bodies = ["a", "b", &bundle, "c", "d e f", "g"];
     house
         .append(2, bodies.map(|body| world.request(&[], body.to_owned())).to_vec())

@@ -5,7 +5,9 @@ mod crash;
 mod decisions;
 mod failures;
 mod lines;
+mod registry_end;
 mod replays;
+mod tracking;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -173,13 +175,18 @@ impl House {
 
     /// Starts a processor that finds events in another way.
     pub fn start_finding(&mut self, world: &World, config: Config, find: Find) {
+        self.start_reading(world.registry(), config, find);
+    }
+
+    /// Starts a processor that reads this registry.
+    pub fn start_reading(&mut self, registry: Registry, config: Config, find: Find) {
         let client = tidegate_egress::Client::new(&tidegate_egress::Config {
             allow: vec!["127.0.0.0/8".parse().expect("a network")],
             ..tidegate_egress::Config::default()
         });
         let parts = Parts {
             broker: self.broker.clone(),
-            registry: world.registry(),
+            registry,
             catalogue: catalogue(),
             client: client.expect("a client of the defaults"),
         };
