@@ -34,7 +34,9 @@ impl Label {
             }
         };
         set("x-clickhouse-server-display-name", SERVER_NAME);
-        set("x-clickhouse-query-id", &self.query_id);
+        if !self.query_id.is_empty() {
+            set("x-clickhouse-query-id", &self.query_id);
+        }
         set("x-clickhouse-timezone", &self.time_zone);
         if let Some(format) = &self.format {
             set("x-clickhouse-format", format);

@@ -84,9 +84,10 @@ impl Queries {
         let (tell, done) = oneshot::channel();
         let (engine, ended) = (self.engine.clone(), running.ended.clone());
         tokio::task::spawn_blocking(move || {
+            // set however the job ends, a panic too: else a killer would never rest
+            let ending = Ending(ended);
             let outcome = job.run(&engine);
-            ended.store(true, Ordering::Release);
-            drop(turn);
+            drop((ending, turn));
             // an error means that the client has hung up: nobody waits for the outcome
             let _ = tell.send(outcome);
         });
@@ -142,6 +143,15 @@ impl Drop for Running {
                 self.ended.clone(),
             ));
         }
+    }
+}
+
+/// Says that a query has ended, when dropped.
+struct Ending(Arc<AtomicBool>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use clickhouse::{Client, Compression, Row};
 use serde::{Deserialize, Serialize};
+use tidegate_schemas::clickhouse::{self as migrations, MIGRATIONS, SCHEMA_MIGRATIONS};
 
 use crate::started::Started;
 
@@ -61,6 +62,7 @@ async fn the_clickhouse_crate_works_with_and_without_compression() {
         assert_eq!(bound, 42);
         stream(&client).await;
         refusals(&client).await;
+        migrate(&client).await;
         engine.engine.stop().await;
     }
 }
@@ -101,4 +103,30 @@ async fn refusals(client: &Client) {
         "behind {rows} rows: {error}"
     );
     assert!(rows > 0);
+}
+
+/// Every statement of the migrations, twice as they allow, and every table and view that they make, read.
+async fn migrate(client: &Client) {
+    client.query("CREATE DATABASE migrated").execute().await.unwrap();
+    let client = client.clone().with_database("migrated");
+    for _ in 0..2 {
+        let first = migrations::statements(SCHEMA_MIGRATIONS);
+        for statement in first.chain(MIGRATIONS.iter().flat_map(migrations::Migration::statements)) {
+            let made = client.query(&statement.replace('?', "??")).execute().await;
+            made.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+    }
+    let names = client
+        .query("SELECT name FROM system.tables WHERE database = 'migrated' ORDER BY name")
+        .fetch_all::<String>()
+        .await
+        .unwrap();
+    assert!(names.len() >= 2 * MIGRATIONS.len() - 2, "{names:?}");
+    for name in names {
+        let rows = client
+            .query(&format!("SELECT count() FROM (SELECT * FROM {name})"))
+            .fetch_one::<u64>()
+            .await;
+        rows.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
 }

@@ -1,6 +1,7 @@
 // The official ClickHouse client against the embedded engine: what users of the client do, each with what must come back.
 // In: CLICKHOUSE_URL, CLICKHOUSE_PASSWORD. Out: exit code 0, or the failed assertion.
 import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
 import { ClickHouseLogLevel, createClient } from '@clickhouse/client'
 
 const settings = { url: process.env.CLICKHOUSE_URL, username: 'default', password: process.env.CLICKHOUSE_PASSWORD, log: { level: ClickHouseLogLevel.OFF } }
@@ -76,6 +77,21 @@ async function everything(name, compression) {
       return true
     },
   )
+  await client.command({ query: `CREATE DATABASE migrated_${name}` })
+  await client.close()
+  await migrate(createClient({ ...settings, compression, database: `migrated_${name}` }))
+}
+
+// Every statement of the migrations, and every table and view that they make, read.
+async function migrate(client) {
+  const folder = new URL('../../../schemas/clickhouse/', import.meta.url)
+  for (const file of readdirSync(folder).filter((file) => file.endsWith('.sql')).sort()) {
+    const statements = readFileSync(new URL(file, folder), 'utf8').split(';\n')
+    for (const query of statements.filter((statement) => statement.trim() !== '')) await client.command({ query })
+  }
+  const tables = await rows(client, 'SELECT name FROM system.tables WHERE database = currentDatabase()')
+  assert.ok(tables.length > 5, JSON.stringify(tables))
+  for (const { name } of tables) await rows(client, `SELECT * FROM ${name}`)
   await client.close()
 }
 
