@@ -12,7 +12,7 @@ use tidegate_egress::{Client, Target, UrlError};
 use tidegate_registry::{Endpoint, Environment, Mode, Registry, StoredSecret, active_at};
 use tidegate_schemas::{EndpointId, EventId, EventMeta, Reason, Secret, UnixMillis};
 
-use super::event::Event;
+use super::event::{Event, may_be_set};
 use super::sign::Signers;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
@@ -62,6 +62,9 @@ impl Destination {
         drop(tables);
         let headers = endpoint.headers.iter().filter_map(|header| {
             let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+            if !may_be_set(name.as_str()) {
+                return None;
+            }
             let mut value = HeaderValue::from_bytes(header.value.secret().expose()).ok()?;
             value.set_sensitive(true);
             Some((name, value, header.value.clone()))

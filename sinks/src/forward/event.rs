@@ -198,6 +198,21 @@ const STAY_BEHIND_WHOLE: &[&str] = &[
     "x-nango-hmac-sha256",
 ];
 
+/// Whether an endpoint may set a header of this name: not one by which HTTP frames the request.
+pub(crate) fn may_be_set(name: &str) -> bool {
+    ![
+        "connection",
+        "keep-alive",
+        "content-length",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+    ]
+    .contains(&name)
+}
+
 /// `name` is lower case, as headers are kept.
 fn stays_behind(name: &str) -> bool {
     STAY_BEHIND.iter().any(|start| name.starts_with(start))

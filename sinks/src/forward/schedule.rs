@@ -22,9 +22,11 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// The configured schedule; an attempt takes up to `timeout`.
     pub(crate) fn new(config: &Config, timeout: Duration) -> Self {
+        // Tries are counted in a byte.
         let delays: Vec<Duration> = config
             .schedule_ms
             .iter()
+            .take(254)
             .map(|millis| Duration::from_millis(*millis))
             .collect();
         let tries = u32::try_from(delays.len() + 1).expect("a schedule has few steps");

@@ -32,10 +32,11 @@ const RECEIVED: &[(&str, &str)] = &[
 async fn a_wrapped_event_arrives_signed() {
     let mut plan = Plan::new(|_, _| Reply::ok()).await;
     let endpoint = plan.endpoint("hook");
-    plan.endpoints[0].headers = vec![StaticHeader {
-        name: "x-api-key".into(),
-        value: StoredSecret::new(Secret::new(b"mine".as_slice())),
-    }];
+    let header = |name: &str, value: &str| StaticHeader {
+        name: name.to_owned(),
+        value: StoredSecret::new(Secret::new(value.as_bytes())),
+    };
+    plan.endpoints[0].headers = vec![header("x-api-key", "mine"), header("content-length", "1")];
     let mut world = plan.start().await;
     let mut meta = world.meta(&[endpoint]);
     for (name, value) in RECEIVED {

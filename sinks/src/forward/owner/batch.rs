@@ -210,6 +210,21 @@ impl Owner {
         Ok(())
     }
 
+    /// An idle journal still completes a round now and then.
+    pub(super) async fn idle(&mut self) -> Result<(), Error> {
+        if self.batch.since.is_some() {
+            return Ok(());
+        }
+        match self.journal.idle(&self.tables).await {
+            Err(error) if !error.is_retryable() => Err(Error::Journal {
+                partition: self.partition,
+                source: error,
+            }),
+            // Without room it is tried again at the next tick.
+            _ => Ok(()),
+        }
+    }
+
     async fn append(&mut self, commit: Commit) -> Result<(), Error> {
         loop {
             let done = self.journal.commit(commit.clone(), &self.tables).await;

@@ -167,7 +167,10 @@ impl Owner {
                     let messages = messages.map_err(read)?;
                     self.take_messages(messages)?;
                 }
-                () = clock.wait_until(next) => self.tick(),
+                () = clock.wait_until(next) => {
+                    self.tick();
+                    self.idle().await?;
+                }
                 () = tokio::time::sleep_until(commit_at.unwrap_or_else(Instant::now)), if commit_at.is_some() => {}
             }
             if self.batch.is_due(&self.shared.config) {
