@@ -210,11 +210,10 @@ impl Ownership<'_> {
         self.state.set_aside().remove(&key);
         let mut works = Vec::with_capacity(entries.len());
         for (entry, message) in entries.into_iter().zip(messages) {
-            // A request that is gone in spite of the keeper was given up with its segment; nothing is left to decide.
-            let Some(message) = message else { continue };
-            let taken = self.take_message(message)?;
-            let Taken::Request(mut request) = taken else {
-                continue;
+            let mut request = match message.map(|message| self.take_message(message)).transpose()? {
+                Some(Taken::Request(request)) => request,
+                // Only requests are set aside, so this one's segment was given up in spite of the keeper.
+                _ => Request::gone(pointer(entry.offset), self.owner.broker.now()),
             };
             request.asked.position = entry.position;
             request.asked.replay = entry.replay;

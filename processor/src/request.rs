@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use tidegate_broker::Message;
 use tidegate_schemas::{
-    EnvironmentId, Headers, MetaError, Metadata, Pointer, Reason, RequestId, RequestKind, RequestMeta,
+    EnvironmentId, Headers, MetaError, Metadata, Pointer, Reason, RequestId, RequestKind, RequestMeta, Topic,
     UnixMillis,
 };
 use uuid::Uuid;
@@ -68,6 +68,23 @@ pub(crate) enum Taken {
 }
 
 impl Request {
+    /// A request of which nothing is left but where it lay, found out at `now`.
+    pub fn gone(pointer: Pointer, now: UnixMillis) -> Self {
+        let meta = salvage(&Message {
+            topic: Topic::Requests,
+            partition: pointer.partition,
+            offset: pointer.offset,
+            timestamp: now,
+            key: Bytes::new(),
+            meta: Bytes::new(),
+            value: Bytes::new(),
+        });
+        let detail = "the request was set aside and is gone from the topic";
+        let mut request = request(pointer, meta, Bytes::new());
+        request.given = Some(Refused::new(Reason::RequestGone, detail));
+        request
+    }
+
     /// The same with the verdict that it cannot be decoded.
     fn undecodable(mut self, detail: String) -> Self {
         self.given = Some(Refused::new(Reason::Undecodable, detail));
@@ -198,7 +215,7 @@ fn uuid_of(time: UnixMillis, own: u128) -> Uuid {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_schemas::{Outcome, Topic};
+    use tidegate_schemas::Outcome;
 
     use super::*;
 

@@ -126,6 +126,26 @@ async fn what_is_set_aside_survives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_aside_and_is_gone_has_its_row_too() {
+    let world = World::new("lines");
+    let server = KeyServer::start(&[(200, "{\"secret\":\"s\"}")]).await;
+    let mut house = House::new().await;
+    let requests = vec![world.request(&[], server.body()), world.request(&[], "a")];
+    house.append(0, requests).await;
+    house.start_finding(&world, impatient(), find_lines);
+    assert_eq!(house.rows(1).await.len(), 1);
+    house.broker.trim(Topic::Requests, 0, 2).await.expect("a trim");
+    server.open.send_replace(true);
+    let rows = house.rows(2).await;
+    let gone = rows.last().expect("two rows");
+    assert_eq!(
+        (gone.request_offset, gone.outcome, gone.reason),
+        (0, Outcome::Failed, Reason::RequestGone)
+    );
+    house.stop().await.expect("a clean stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_never_gets_its_key_is_rejected() {
     let world = World::new("lines");
     let server = KeyServer::start(&[(404, "")]).await;
