@@ -56,7 +56,7 @@ impl Broker {
     /// calls are in the order in which the calls were first polled. A call that is dropped may still have appended.
     ///
     /// # Errors
-    /// See [`AppendError`]; after any of them nothing of the batch is in the log.
+    /// See [`AppendError`].
     pub async fn append(&self, batch: Vec<Record>) -> Result<Vec<u64>, AppendError> {
         self.log().append(&batch, Condition::default()).await
     }

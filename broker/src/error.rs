@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tidegate_schemas::Topic;
 
-/// An append that was refused: nothing of the batch is in the log.
+/// An append that was refused: nothing of the batch is in the log, except perhaps after [`AppendError::Closed`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// No room on the disk, or in the configured share of it.
@@ -42,7 +42,8 @@ pub enum AppendError {
         /// How many there are.
         partitions: u32,
     },
-    /// The broker is closing, or its disk failed: this process cannot append any more.
+    /// The broker is closing, or its disk failed: this process cannot append any more. If the disk failed while the
+    /// append waited for it, the next start tells whether it is in the log.
     #[error("log is closed, no more appends are taken")]
     Closed,
     /// The partition's next offset was not the expected one: another owner has written to the journal.

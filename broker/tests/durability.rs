@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{open_sim, outcome, record, request, small_config, tiny_config};
+use support::{Chance, open_sim, outcome, record, request, small_config, tiny_config};
 use tidegate_broker::Error;
 use tidegate_broker::embedded::disk::SimDisk;
 use tidegate_broker::embedded::{Config, Durability, PartitionCounts};
@@ -86,6 +86,34 @@ async fn every_durability_survives_a_kill_and_says_what_a_power_loss_costs() {
                 100,
                 "the interval has passed"
             );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_gives_up_waiting_keeps_nobody_else_from_waking() {
+    let disk = SimDisk::new();
+    let broker = open_sim(&tiny_config(), &disk).await.unwrap();
+    let mut chance = Chance::new(11);
+    for round in 0..30 {
+        disk.hold_syncs(true);
+        let append = |number: usize| {
+            let broker = broker.clone();
+            tokio::spawn(async move { broker.append(vec![request(0, &number.to_string())]).await })
+        };
+        let mut waiting: Vec<_> = (0..40).map(append).collect();
+        // Some give up while they wait, some while the flusher wakes them.
+        for given_up in [true, false] {
+            for _ in 0..10 {
+                waiting.swap_remove(chance.below(waiting.len())).abort();
+            }
+            if given_up {
+                tokio::task::yield_now().await;
+                disk.hold_syncs(false);
+            }
+        }
+        for appending in waiting {
+            assert!(appending.await.unwrap().is_ok(), "round {round}");
         }
     }
 }

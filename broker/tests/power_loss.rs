@@ -13,7 +13,7 @@ use tidegate_broker::embedded::disk::SimDisk;
 use tidegate_schemas::Topic;
 
 /// How many times the lights go out, each time in another way.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 150;
 /// Power losses of one log, one after the other.
 const LOSSES: usize = 3;
 

@@ -105,7 +105,8 @@ fn write_ahead(log: &Log, number: u64) -> io::Result<()> {
     state.spares.push_back((number, file));
     state.used_bytes += bytes;
     metrics::used(state.used_bytes);
-    state.short_of_space = false;
+    // Not before all of them are there again: with fewer, the next look might find none.
+    state.short_of_space &= state.spares.len() < log.config.spare_segments;
     log.note_space(&state);
     drop(state);
     log.room.notify_waiters();

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use tidegate_schemas::{Topic, UnixMillis};
 
+use super::frame::FRAME_HEADER;
 use super::index::{Entry, Extent};
 use super::log::Log;
 use super::reader::{Located, read_located};
 use super::retention::Unfreed;
-use super::segment::{self, Segment};
+use super::segment::{self, SEGMENT_HEADER, Segment};
 use crate::error::Error;
 
-/// Bytes of messages that are appended again in one frame, unless one is larger.
+/// Bytes of messages in one frame where segments are large.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// What must outlive a segment.
@@ -61,22 +62,30 @@ impl Live {
         self.located.len()
     }
 
-    /// Bytes of their records.
-    pub fn bytes(&self) -> u64 {
-        self.located
-            .iter()
-            .map(|(_, located)| u64::from(located.entry.length))
-            .sum()
+    /// Bytes of segments that appending them again takes: a frame that no longer fits leaves the rest of its segment
+    /// empty, and every segment begins with where the partitions stand.
+    pub fn cost_bytes(&self, log: &Log) -> u64 {
+        let lengths = || {
+            self.located
+                .iter()
+                .map(|(_, located)| u64::from(located.entry.length))
+        };
+        let frame = lengths().max().unwrap_or(0).max(batch_bytes(log) as u64) + FRAME_HEADER as u64;
+        let segment = log.config.segment_bytes;
+        let waste = frame + log.layout.standing_bytes() + SEGMENT_HEADER as u64;
+        let usable = segment.saturating_sub(waste).max(1);
+        lengths().sum::<u64>().saturating_mul(segment) / usable
     }
 
     /// Appends them at the tail, under their own offsets, and waits until that is durable.
     pub fn append_again(&self, log: &Log) -> Result<(), Unfreed> {
         let now = (log.host.now)();
+        let batch_bytes = batch_bytes(log);
         for run in self.located.chunk_by(|one, next| one.0 == next.0) {
             let topic = run[0].0;
             let mut rest = run.iter().map(|(_, located)| located.clone()).collect::<Vec<_>>();
             while !rest.is_empty() {
-                let mut messages = read_located((topic, None), &rest, BATCH_BYTES)?;
+                let mut messages = read_located((topic, None), &rest, batch_bytes)?;
                 rest.drain(..messages.len());
                 let age_max = if topic == Topic::Dead {
                     log.config.message_age_max(topic)
@@ -91,6 +100,11 @@ impl Live {
         }
         Ok(())
     }
+}
+
+/// Bytes of messages that are appended again in one frame, unless one is larger.
+fn batch_bytes(log: &Log) -> usize {
+    BATCH_BYTES.min(log.frame_bytes_max() / 8)
 }
 
 /// Which of a partition's messages in a segment are still wanted.

@@ -44,6 +44,7 @@ pub fn run(log: &Log) {
             match free(log, &oldest, why) {
                 Ok(true) => {}
                 Ok(false) => break,
+                Err(Unfreed::Append(AppendError::Closed)) => return,
                 Err(error) => {
                     tracing::warn!(
                         "log cannot free segment {}: {error}; it tries again",
@@ -96,7 +97,7 @@ fn candidate(log: &Log) -> Option<(Arc<Segment>, Why)> {
 fn free(log: &Log, segment: &Arc<Segment>, why: Why) -> Result<bool, Unfreed> {
     let file_bytes = segment.file.length().map_err(Error::io("look at a segment"))?;
     let mut live = Live::find(log, segment, true)?;
-    let gains_little = |live: &Live| why == Why::Space && live.bytes() * 4 > file_bytes * 3;
+    let gains_little = |live: &Live| why == Why::Space && live.cost_bytes(log) * 4 > file_bytes * 3;
     let mut given_up = 0;
     if gains_little(&live) {
         let before = live.messages();

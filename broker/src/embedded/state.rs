@@ -163,6 +163,11 @@ impl State {
         if self.group.bytes > 0 && self.group.bytes + length > rules.config.group_bytes_max {
             return Err(NoPlace::Wait);
         }
+        let largest = rules.config.segment_bytes - SEGMENT_HEADER as u64 - rules.layout.standing_bytes();
+        if length as u64 > largest {
+            // Only a kept message can be so large, after segments were made smaller; it stays where it is.
+            return Err(NoPlace::Full(length as u64));
+        }
         let fits = self.active.position + length as u64 <= self.active.length;
         if !self.has_room(rules, length as u64, ask.class) {
             return Err(NoPlace::Full(length as u64));
@@ -186,15 +191,20 @@ impl State {
         if !self.short_of_space {
             return true;
         }
-        let rest = self.active.length - self.active.position;
-        let rest = if rest < length { 0 } else { rest };
-        let room = rest + self.spares.len() as u64 * rules.config.segment_bytes;
+        let room = self.room_bytes(rules, length);
         let reserve = match class {
             Class::Intake => rules.config.segment_bytes / 2 * 3,
             Class::Work => rules.config.segment_bytes,
             Class::Retention => 0,
         };
         room >= reserve + length
+    }
+
+    /// Bytes that frames of `length` bytes find in the segment being filled and those ahead.
+    pub fn room_bytes(&self, rules: &Rules<'_>, length: u64) -> u64 {
+        let rest = self.active.length - self.active.position;
+        let rest = if rest < length { 0 } else { rest };
+        rest + self.spares.len() as u64 * rules.config.segment_bytes
     }
 
     fn enter(&mut self, rules: &Rules<'_>, mut draft: Draft, ask: &Ask) -> InPlace {

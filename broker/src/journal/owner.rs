@@ -169,7 +169,7 @@ impl Journal {
 
     /// Commits a batch: its outputs, its changes and the input offset reached, all or nothing. `tables` holds the
     /// changes already. Returns the outputs' offsets. Slices go along, and what is older than a complete round is
-    /// trimmed.
+    /// trimmed. A call that is dropped before it returns may have written: the journal must then be opened again.
     ///
     /// # Errors
     /// [`JournalError::Lost`] when another owner has opened the journal: nothing was written, and this one writes
@@ -255,8 +255,14 @@ impl Journal {
         self.next += 1;
         if let Some(start) = written {
             self.completed_at = self.broker.now();
-            let trimmed = self.broker.trim(self.topic, self.partition, start).await;
-            trimmed.map_err(JournalError::append(place))?;
+            // The commit stands whether or not there is room for the trim; the next round trims further.
+            if let Err(error) = self.broker.trim(self.topic, self.partition, start).await {
+                tracing::debug!(
+                    "{} partition {} is not trimmed: {error}",
+                    self.topic,
+                    self.partition
+                );
+            }
         }
         Ok(offsets)
     }

@@ -12,6 +12,9 @@ use super::{Counters, Disk, DiskFile};
 /// Slices that one `pwritev` takes (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
 
+/// Why a file may be opened to read only.
+const READ_ONLY: [io::ErrorKind; 2] = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+
 /// A directory on a real disk.
 #[derive(Debug)]
 pub struct OsDisk {
@@ -53,7 +56,7 @@ impl Disk for OsDisk {
         let path = self.directory.join(name);
         // Reading is enough for `inspect`, which may run as another user than the log's owner.
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path)?,
+            Err(error) if READ_ONLY.contains(&error.kind()) => File::open(&path)?,
             opened => opened?,
         };
         Ok(self.file(file))
