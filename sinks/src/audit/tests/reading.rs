@@ -15,6 +15,57 @@ async fn found(house: &House, search: &Search, subject: Subject) -> usize {
         .count()
 }
 
+/// Sets one filter.
+type Set = Box<dyn Fn(&mut Search)>;
+
+/// Filters around a row, and how many requests, events and attempts each finds.
+fn searches(row: &EventRow) -> Vec<(Set, [usize; 3])> {
+    let (at, request, event, environment) =
+        (row.received_at, row.request_id.0, row.event_id.0, row.environment);
+    let text = |text: &str| Some(text.to_owned());
+    let (other, connection, event_type) = (text("other"), text("c-2'"), text("contact.changed"));
+    let (verdict, delivered, key, thanks) = (
+        text("no_endpoint"),
+        text("delivered"),
+        text("CONTACT/2"),
+        text("Thanks"),
+    );
+    vec![
+        (Box::new(|_| {}), [1, 2, 1]),
+        (
+            Box::new(move |search| search.environment = Some(environment)),
+            [1, 2, 1],
+        ),
+        (
+            Box::new(move |search| search.integration.clone_from(&other)),
+            [0, 0, 0],
+        ),
+        (
+            Box::new(move |search| search.connection.clone_from(&connection)),
+            [0, 1, 0],
+        ),
+        (
+            Box::new(move |search| search.event_type.clone_from(&event_type)),
+            [0, 2, 1],
+        ),
+        (
+            Box::new(move |search| search.outcome.clone_from(&verdict)),
+            [0, 2, 0],
+        ),
+        (
+            Box::new(move |search| search.outcome.clone_from(&delivered)),
+            [0, 0, 1],
+        ),
+        (Box::new(move |search| search.since = Some(at)), [1, 2, 1]),
+        (Box::new(move |search| search.until = Some(at)), [0, 0, 0]),
+        (Box::new(move |search| search.id = Some(request)), [1, 1, 1]),
+        (Box::new(move |search| search.id = Some(event)), [0, 1, 1]),
+        (Box::new(move |search| search.text.clone_from(&key)), [0, 1, 0]),
+        (Box::new(move |search| search.text.clone_from(&thanks)), [0, 0, 1]),
+        (Box::new(|search| search.limit = 1), [1, 1, 1]),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_find_what_they_name() {
     let house = House::migrated().await;
@@ -36,96 +87,9 @@ async fn filters_find_what_they_name() {
     };
     house.append_rows(Topic::Attempts, 0, (1, &[tried])).await;
     house.until("SELECT (SELECT count() FROM events), (SELECT count() FROM requests), (SELECT count() FROM attempts)", "2\t1\t1").await;
-    let all = Search::default();
-    let searches = [
-        (all.clone(), [1, 2, 1]),
-        (
-            Search {
-                environment: Some(row.environment),
-                ..all.clone()
-            },
-            [1, 2, 1],
-        ),
-        (
-            Search {
-                integration: Some("other".to_owned()),
-                ..all.clone()
-            },
-            [0, 0, 0],
-        ),
-        (
-            Search {
-                connection: Some("c-2'".to_owned()),
-                ..all.clone()
-            },
-            [0, 1, 0],
-        ),
-        (
-            Search {
-                event_type: Some("contact.changed".to_owned()),
-                ..all.clone()
-            },
-            [0, 2, 1],
-        ),
-        (
-            Search {
-                outcome: Some("no_endpoint".to_owned()),
-                ..all.clone()
-            },
-            [0, 2, 0],
-        ),
-        (
-            Search {
-                outcome: Some("delivered".to_owned()),
-                ..all.clone()
-            },
-            [0, 0, 1],
-        ),
-        (
-            Search {
-                since: Some(at),
-                ..all.clone()
-            },
-            [1, 2, 1],
-        ),
-        (
-            Search {
-                until: Some(at),
-                ..all.clone()
-            },
-            [0, 0, 0],
-        ),
-        (
-            Search {
-                id: Some(id.0),
-                ..all.clone()
-            },
-            [1, 1, 1],
-        ),
-        (
-            Search {
-                id: Some(row.event_id.0),
-                ..all.clone()
-            },
-            [0, 1, 1],
-        ),
-        (
-            Search {
-                text: Some("CONTACT/2".to_owned()),
-                ..all.clone()
-            },
-            [0, 1, 0],
-        ),
-        (
-            Search {
-                text: Some("Thanks".to_owned()),
-                ..all.clone()
-            },
-            [0, 0, 1],
-        ),
-        (Search { limit: 1, ..all }, [1, 1, 1]),
-    ];
-    for (search, expected) in searches {
+    for (set, expected) in searches(&row) {
+        let mut search = Search::default();
+        set(&mut search);
         for (subject, expected) in [Subject::Requests, Subject::Events, Subject::Attempts]
             .into_iter()
             .zip(expected)

@@ -3,11 +3,11 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_column_holds_its_value() {
+async fn every_column_of_an_event_holds_its_value() {
     let house = House::migrated().await;
     let audit = house.audit();
     let at = earlier(5);
-    let [received, decided, attempted, next] = [0, 877, 1877, 2877].map(|later| at.0 + later);
+    let (received, decided) = (at.0, at.0 + 877);
     let full = EventRow {
         detail: "lost to 8".to_owned(),
         window: Some(EventId::derive(request_id(7), 0, None)),
@@ -43,7 +43,15 @@ async fn every_column_holds_its_value() {
     house
         .until(&format!("SELECT {columns} FROM webhook_events"), &expected)
         .await;
+    audit.stop().await;
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_column_of_an_attempt_holds_its_value() {
+    let house = House::migrated().await;
+    let audit = house.audit();
+    let at = earlier(5);
+    let [received, attempted, next] = [0, 1877, 2877].map(|later| at.0 + later);
     let closing = AttemptRow {
         error: "timed out".to_owned(),
         attempted_at: UnixMillis(attempted),
