@@ -1,0 +1,72 @@
+//! `GET /api/v1/status`: where a server listens, how it is, and the URLs to register at providers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as Shared;
+use serde::{Deserialize, Serialize};
+use tidegate_registry::Tables;
+
+use super::{Parts, Problem, State};
+
+/// What a server says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// Where ingest listens.
+    pub ingest: String,
+    /// Whether ClickHouse has its tables, and takes rows.
+    pub audit: bool,
+    /// Every integration with its URL.
+    pub integrations: Vec<Webhook>,
+}
+
+/// An integration's URL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// The environment's name.
+    pub environment: String,
+    /// The integration's key.
+    pub integration: String,
+    /// Its provider.
+    pub provider: String,
+    /// What to register at the provider.
+    pub url: String,
+}
+
+/// The route.
+pub async fn status(Shared(state): Shared<Arc<State>>) -> Result<Json<Status>, Problem> {
+    let parts = state.parts()?;
+    let standing = parts.audit.standing();
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ingest: format!("http://{}", parts.ingest),
+        audit: standing.migrated && standing.reachable,
+        integrations: webhooks(&parts.registry.read(), parts),
+    }))
+}
+
+/// Every integration's URL, in order.
+pub fn webhooks(tables: &Tables, parts: &Parts) -> Vec<Webhook> {
+    let mut all: Vec<_> = tables
+        .environments()
+        .flat_map(|environment| {
+            tables
+                .integrations_of(&environment.id)
+                .map(|integration| Webhook {
+                    environment: environment.name.clone(),
+                    integration: integration.key.clone(),
+                    provider: integration.provider.clone(),
+                    url: integration.public_url.clone().unwrap_or_else(|| {
+                        format!(
+                            "{}/webhook/{}/{}",
+                            parts.public_url, environment.id, integration.key
+                        )
+                    }),
+                })
+        })
+        .collect();
+    all.sort_by(|a, b| (&a.environment, &a.integration).cmp(&(&b.environment, &b.integration)));
+    all
+}

@@ -1,0 +1,226 @@
+//! The wiring of the roles into one process. In: the configuration. Out: a running [`Server`], which can be stopped in
+//! order: readiness off, no new connections, requests in flight finished, decided and committed, the last attempts
+//! ended, the last rows written, the log closed. What each role does is its own package's business.
+
+mod engine;
+mod roles;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tidegate_broker::Broker;
+use tidegate_ingest::Ingest;
+use tidegate_providers::Catalogue;
+use tidegate_registry::{KeyFile, Writer};
+use tidegate_sinks::audit;
+use tokio::signal::unix::{SignalKind, signal as on};
+
+use crate::api::{Admin, Parts, Stage, State};
+use crate::config::Config;
+use engine::Engine;
+use roles::{Role, Roles};
+
+/// A running server.
+pub struct Server {
+    config: Config,
+    state: Arc<State>,
+    admin: Admin,
+    broker: Broker,
+    ingest: Ingest,
+    roles: Roles,
+    engine: Option<Engine>,
+}
+
+/// The runtime of a server's roles; ingest has threads of its own.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("roles")
+        .build()?)
+}
+
+/// Resolves at the first SIGTERM or SIGINT from now on.
+///
+/// # Errors
+/// When signals cannot be listened for.
+pub fn signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        }
+    })
+}
+
+impl Server {
+    /// Starts every role.
+    ///
+    /// # Errors
+    /// Whatever keeps a role from starting: an address that is taken, a folder in use, a wrong key, a damaged log, a
+    /// missing engine. What was started by then is stopped again.
+    pub async fn start(mut config: Config) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&config.server.data)
+            .with_context(|| format!("cannot make the data folder {}", config.server.data.display()))?;
+        let broker = Broker::open(&config.broker.embedded, &config.log_folder()).await?;
+        let state = Arc::new(State::new(install_metrics()?));
+        let admin = Admin::start(&config, state.clone()).await?;
+        let engine = Engine::start(&mut config)?;
+        let started = Self::start_roles(&config, &broker, (&state, engine.as_ref())).await;
+        let (ingest, roles) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                if let Some(engine) = engine {
+                    engine.stop().await;
+                }
+                admin.stop().await;
+                return Err(error);
+            }
+        };
+        state.enter(Stage::Ready);
+        tracing::info!(
+            ingest = %ingest.address(),
+            admin = %admin.address(),
+            data = %config.server.data.display(),
+            "ready"
+        );
+        Ok(Self {
+            config,
+            state,
+            admin,
+            broker,
+            ingest,
+            roles,
+            engine,
+        })
+    }
+
+    async fn start_roles(
+        config: &Config,
+        broker: &Broker,
+        (state, engine): (&Arc<State>, Option<&Engine>),
+    ) -> anyhow::Result<(Ingest, Roles)> {
+        let catalogue = Arc::new(catalogue(config)?);
+        let keyring = Arc::new(KeyFile::load_or_create(&config.key_file())?);
+        let (writer, registry, follower) = Writer::open(broker, keyring, (&config.registry, None)).await?;
+        let mut roles = Roles::default();
+        roles.follow(follower);
+        roles.tend(writer.clone());
+        let client = tidegate_egress::Client::new(&config.egress)?;
+        let role = Role {
+            config,
+            broker,
+            registry: &registry,
+            catalogue: &catalogue,
+            client: &client,
+            writer: &writer,
+        };
+        let audit = roles.audit(&role, engine.map(Engine::states));
+        roles.process(&role);
+        roles.forward(&role);
+        broker.start_retention();
+        let ingest = roles::ingest(&role)?;
+        if let Some(engine) = engine
+            && let Err(error) = engine.ready().await
+        {
+            ingest.drain().await;
+            if let Err(error) = roles.stop(config.stop_timeout()).await {
+                tracing::warn!(error = format!("{error:#}"), "a role did not stop cleanly");
+            }
+            return Err(error);
+        }
+        if engine.is_some()
+            && let Err(error) = audit::migrate(&config.clickhouse).await
+        {
+            tracing::warn!(%error, "the tables are not there yet; the audit tries again");
+        }
+        state.fill(Parts {
+            writer,
+            registry,
+            catalogue,
+            reader: audit::Reader::new(&config.clickhouse)?,
+            audit,
+            public_url: public_url(config, ingest.address()),
+            ingest: ingest.address(),
+            engine: engine.map(Engine::states),
+        });
+        Ok((ingest, roles))
+    }
+
+    /// Where providers' requests come to.
+    #[must_use]
+    pub fn ingest_address(&self) -> SocketAddr {
+        self.ingest.address()
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Resolves when a role has failed and the process should end, with the reason.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        self.roles.failed().await
+    }
+
+    /// Drains and stops.
+    ///
+    /// # Errors
+    /// When a role ended with an error, or the log could not be closed.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.state.enter(Stage::Draining);
+        self.ingest.drain().await;
+        let ended = self.roles.stop(self.config.stop_timeout()).await;
+        if let Some(engine) = self.engine {
+            engine.stop().await;
+        }
+        self.admin.stop().await;
+        self.broker
+            .close()
+            .await
+            .context("the log was not closed cleanly")?;
+        tracing::info!("stopped");
+        ended
+    }
+}
+
+impl Config {
+    fn stop_timeout(&self) -> Duration {
+        Duration::from_millis(self.server.stop_timeout_ms)
+    }
+}
+
+/// The definitions, built in and laid over.
+pub(crate) fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
+    Ok(match &config.server.definitions {
+        None => Catalogue::builtin()?,
+        Some(folder) => Catalogue::with_overlay(folder)?,
+    })
+}
+
+/// Where providers reach ingest.
+fn public_url(config: &Config, ingest: SocketAddr) -> String {
+    match config.server.public_url.trim_end_matches('/') {
+        "" => format!("http://{ingest}"),
+        set => set.to_owned(),
+    }
+}
+
+/// The process's one recorder; a second server in one process (a test) shares it.
+fn install_metrics() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
+    static HANDLE: std::sync::OnceLock<metrics_exporter_prometheus::PrometheusHandle> =
+        std::sync::OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let handle = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    tidegate_ingest::describe();
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}

@@ -1,0 +1,271 @@
+//! The roles as tasks: started with what they share, watched for failure, stopped in the order of an event's way.
+//! In: the parts of the process. Out: [`Roles`]. A role that fails ends the process: its next start recovers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::anyhow;
+use tidegate_broker::Broker;
+use tidegate_chdb::supervise;
+use tidegate_ingest::{Context, Ingest};
+use tidegate_processor::Processor;
+use tidegate_providers::Catalogue;
+use tidegate_registry::{EndpointState, Entity, EntityRef, Follower, Registry, Write, Writer};
+use tidegate_schemas::UnixMillis;
+use tidegate_sinks::audit::{Audit, Status};
+use tidegate_sinks::forward::{Clock, DisableEndpoint, Forwarder};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// How often the registry's journal is looked after.
+const TEND_EVERY: Duration = Duration::from_secs(600);
+/// How many endpoints may wait to be switched off.
+const DISABLE_PENDING_MAX: usize = 64;
+
+/// What every role is made from.
+pub struct Role<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The topics.
+    pub broker: &'a Broker,
+    /// What users configured.
+    pub registry: &'a Registry,
+    /// The definitions.
+    pub catalogue: &'a Arc<Catalogue>,
+    /// HTTP out.
+    pub client: &'a tidegate_egress::Client,
+    /// The registry's writer.
+    pub writer: &'a Writer,
+}
+
+type Running<E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send>>;
+
+/// The roles that run as tasks.
+#[derive(Default)]
+pub struct Roles {
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    stops: Vec<(&'static str, CancellationToken)>,
+}
+
+impl Roles {
+    fn run<E: Into<anyhow::Error> + 'static>(
+        &mut self,
+        name: &'static str,
+        role: impl FnOnce(CancellationToken) -> Running<E>,
+    ) {
+        let stop = CancellationToken::new();
+        self.stops.push((name, stop.clone()));
+        let running = role(stop);
+        self.tasks
+            .spawn(async move { (name, running.await.map_err(Into::into)) });
+    }
+
+    /// Keeps this process's registry up to date.
+    pub fn follow(&mut self, follower: Follower) {
+        self.tasks
+            .spawn(async move { ("registry", follower.run().await.map_err(Into::into)) });
+    }
+
+    /// Keeps the registry's journal short.
+    pub fn tend(&mut self, writer: Writer) {
+        self.run("registry journal", move |stop| {
+            Box::pin(async move {
+                while tokio::time::timeout(TEND_EVERY, stop.cancelled()).await.is_err() {
+                    writer.idle().await?;
+                }
+                Ok::<(), tidegate_registry::WriteError>(())
+            })
+        });
+    }
+
+    /// Starts the audit; with an embedded engine once that has answered for the first time.
+    pub fn audit(&mut self, role: &Role<'_>, engine: Option<watch::Receiver<supervise::State>>) -> Status {
+        let audit = Audit::new(
+            role.config.clickhouse.clone(),
+            role.broker.clone(),
+            role.catalogue.clone(),
+            role.registry.clone(),
+        );
+        let status = audit.status();
+        self.run("audit", |stop| {
+            Box::pin(async move {
+                if let Some(mut states) = engine {
+                    let up = states.wait_for(|state| matches!(state, supervise::State::Ready { .. }));
+                    // Neither an end of the engine nor a stop is waited for any further: the audit sees to both.
+                    stop.run_until_cancelled(up).await;
+                }
+                audit.run(stop).await
+            })
+        });
+        status
+    }
+
+    /// Starts forwarding, and what switches endpoints off that are gone.
+    pub fn forward(&mut self, role: &Role<'_>) {
+        let (disable, gone) = mpsc::channel(DISABLE_PENDING_MAX);
+        let parts = tidegate_sinks::forward::Parts {
+            broker: role.broker.clone(),
+            registry: role.registry.clone(),
+            client: role.client.clone(),
+            clock: Clock::System,
+            disable,
+        };
+        let forwarder = Forwarder::new(parts, role.config.forward.clone());
+        self.run("forward", |stop| Box::pin(forwarder.run(stop)));
+        let (registry, writer) = (role.registry.clone(), role.writer.clone());
+        self.run("endpoint switch", |stop| {
+            Box::pin(async move {
+                stop.run_until_cancelled(switch_off(gone, registry, writer)).await;
+                Ok::<(), anyhow::Error>(())
+            })
+        });
+    }
+
+    /// Starts the processor.
+    pub fn process(&mut self, role: &Role<'_>) {
+        let parts = tidegate_processor::Parts {
+            broker: role.broker.clone(),
+            registry: role.registry.clone(),
+            catalogue: role.catalogue.clone(),
+            client: role.client.clone(),
+        };
+        let processor = Processor::new(parts, role.config.processor.clone());
+        self.run("processor", |stop| Box::pin(processor.run(stop)));
+    }
+
+    /// Resolves when a role has ended though nobody stopped it.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            None => std::future::pending().await,
+            Some(Err(panic)) => anyhow!("a role panicked: {panic}"),
+            Some(Ok((name, result))) => {
+                self.stops.retain(|(role, _)| *role != name);
+                result
+                    .err()
+                    .unwrap_or_else(|| anyhow!("ended by itself"))
+                    .context(name)
+            }
+        }
+    }
+
+    /// Stops one role after the other, each within `timeout`: what an earlier one still hands on, the later ones take.
+    ///
+    /// # Errors
+    /// The first that a role ended with.
+    pub async fn stop(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        for name in [
+            "processor",
+            "forward",
+            "endpoint switch",
+            "audit",
+            "registry journal",
+        ] {
+            let Some((_, stop)) = self.stops.iter().find(|(role, _)| *role == name) else {
+                continue;
+            };
+            stop.cancel();
+            let ended = tokio::time::timeout(timeout, self.wait_for(name)).await.unwrap_or_else(|_| {
+                Err(anyhow!("did not end within {timeout:?} (server.stop_timeout_ms); what it held is done again at the next start"))
+            });
+            if let Err(error) = ended {
+                tracing::warn!(
+                    role = name,
+                    error = format!("{error:#}"),
+                    "a role did not stop cleanly"
+                );
+                result = result.and(Err(error.context(name)));
+            }
+        }
+        self.tasks.shutdown().await;
+        result
+    }
+
+    async fn wait_for(&mut self, name: &str) -> anyhow::Result<()> {
+        while let Some(ended) = self.tasks.join_next().await {
+            let (role, result) = match ended {
+                Ok(ended) => ended,
+                Err(panic) => {
+                    tracing::error!(%panic, "a role panicked");
+                    continue;
+                }
+            };
+            if role == name {
+                return result;
+            }
+            self.stops.retain(|(other, _)| *other != role);
+            if let Err(error) = result {
+                tracing::warn!(
+                    role,
+                    error = format!("{error:#}"),
+                    "a role failed while another stopped"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts ingest, on threads of its own.
+pub fn ingest(role: &Role<'_>) -> anyhow::Result<Ingest> {
+    let writer = role.writer.clone();
+    let store_secret: tidegate_ingest::StoreSecret = Arc::new(move |integration, connection, secret| {
+        let writer = writer.clone();
+        let at = match connection {
+            None => EntityRef::Integration(integration),
+            Some(id) => EntityRef::Connection(integration, id),
+        };
+        Box::pin(async move {
+            let stored = writer
+                .store_secret(&at, secret, UnixMillis::from(SystemTime::now()))
+                .await;
+            stored
+                .inspect_err(|error| tracing::warn!(%error, "a delivered secret was not stored"))
+                .is_ok()
+        })
+    });
+    let context = Context {
+        config: role.config.ingest.clone(),
+        public_url: role.config.server.public_url.trim_end_matches('/').to_owned(),
+        broker: role.broker.clone(),
+        registry: role.registry.clone(),
+        catalogue: role.catalogue.clone(),
+        store_secret,
+        egress: role.client.clone(),
+    };
+    Ok(Ingest::start(context)?)
+}
+
+/// Switches endpoints off that answered 410, unless they were changed meanwhile.
+async fn switch_off(mut gone: mpsc::Receiver<DisableEndpoint>, registry: Registry, writer: Writer) {
+    while let Some(DisableEndpoint { endpoint, version }) = gone.recv().await {
+        let current = registry
+            .read()
+            .endpoint(&endpoint)
+            .filter(|it| it.version == version)
+            .cloned();
+        let Some(current) = current.filter(|endpoint| endpoint.is_enabled()) else {
+            continue;
+        };
+        let mut changed = current.as_ref().clone();
+        changed.state = EndpointState::DisabledGone;
+        let now = UnixMillis::from(SystemTime::now());
+        match writer
+            .write(vec![Write::put(Entity::Endpoint(changed))], now)
+            .await
+        {
+            Ok(_) => tracing::warn!(
+                endpoint = current.name,
+                "an endpoint answered 410 and is switched off"
+            ),
+            Err(error) => {
+                tracing::warn!(endpoint = current.name, %error, "an endpoint that answered 410 was not switched off");
+            }
+        }
+    }
+}
