@@ -80,7 +80,9 @@ fn next_chore(log: &Log, state: &State) -> Chore {
         .filter(|(_, seal)| seal.last_sequence <= state.written);
     let seal = full.map(|(segment, seal)| Chore::Seal(Arc::clone(segment), seal.clone()));
     let wanted = log.config.spare_segments.saturating_sub(state.spares.len());
-    if wanted == 0 || (seal.is_some() && state.spares.len() > 1) {
+    // Without space no spare can be had, and only what is sealed can be freed.
+    let seal_first = state.spares.len() > 1 || state.short_of_space;
+    if wanted == 0 || (seal.is_some() && seal_first) {
         return seal.unwrap_or(Chore::Rest);
     }
     let last = state
