@@ -8,20 +8,19 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use tidegate_broker::Record;
-use tidegate_providers::{
-    Definition, HandshakeRefusal, NoKeySets, ParsedRequest, RawRequest, Unverified, Verified,
-};
+use tidegate_providers::Definition;
 use tidegate_registry::Integration;
 use tidegate_schemas::{Metadata as _, Outcome, Reason, RequestKind, RequestMeta, Topic, UnixMillis};
 
 use crate::answer;
-use crate::arrival::{Arrival, Secrets};
+use crate::arrival::Arrival;
 use crate::body::{self, Body};
 use crate::config::Config;
 use crate::inflight::Inflight;
+use crate::judge::{At, Judged, judge};
 use crate::metrics::{self, Counters};
 use crate::rate::{Rate, Rates, Take};
 use crate::refused::{Place, Refused};
@@ -260,12 +259,13 @@ impl Door {
     /// Answers a handshake, or checks the request and appends it.
     async fn decide(&self, arrival: &Arrival, body: &Bytes, at: At<'_>) -> Result<Reply, Refusal> {
         let url = arrival.url(&self.context.public_url, at.integration);
-        let judged = match self.judge(arrival.raw(body, &url, at.integration), at) {
+        let judged = match judge(self, arrival.raw(body, &url, at.integration), at) {
             Err(refusal) if refusal.reason.outcome() == Some(Outcome::Rejected) => {
                 // A secret that was changed a moment ago must not cost a genuine request.
                 self.read_to_end().await?;
                 let fresh = self.integration(at.target).map_err(unknown)?;
-                self.judge(
+                judge(
+                    self,
                     arrival.raw(body, &url, &fresh),
                     At {
                         integration: &fresh,
@@ -278,7 +278,7 @@ impl Door {
         match judged {
             Judged::Handshake(answer) => {
                 let reply = answer::carry_out(self, arrival.id, answer, at).await?;
-                self.record_answered(arrival, body, at, reply.status().as_u16());
+                self.record_answered(arrival, (body, reply.status().as_u16()), at);
                 Ok(reply)
             }
             Judged::Genuine { reply, place } => {
@@ -292,38 +292,6 @@ impl Door {
                 ))
             }
         }
-    }
-
-    /// What a request is, by its definition and the secrets of its integration. Parses it at most once.
-    fn judge(&self, raw: RawRequest<'_>, at: At<'_>) -> Result<Judged, Refusal> {
-        let definition = at.definition;
-        let parsed = definition.parse(raw);
-        if let Some(answer) = answer::handshake(self, &parsed, at)? {
-            return Ok(Judged::Handshake(answer));
-        }
-        if !definition.takes_method(raw.method) {
-            let message = format!("{} is no method that events of this provider come by", raw.method);
-            let status = Some(StatusCode::METHOD_NOT_ALLOWED);
-            return Err(Refusal {
-                status,
-                ..Refusal::new(Reason::UnknownRoute, message)
-            });
-        }
-        let early = at.integration.flags.early_check || definition.early_check_required();
-        if early && definition.can_check_early() {
-            match verify(definition, &parsed, at.integration) {
-                Err(refusal) if refusal.reason.outcome() == Some(Outcome::Rejected) => return Err(refusal),
-                // Unreadable is for the processor to say, on record.
-                _ => {}
-            }
-        }
-        let identified = definition.check_identified(&parsed);
-        identified.map_err(|refusal| Refusal::new(refusal.reason, refusal.detail.into_owned()))?;
-        let place = at.place(definition.route(&parsed).as_deref());
-        Ok(Judged::Genuine {
-            reply: definition.reply(&parsed),
-            place,
-        })
     }
 
     /// Appends a request, and returns when it is durable.
@@ -347,7 +315,7 @@ impl Door {
     }
 
     /// Appends, for the audit alone, a request that was answered here.
-    fn record_answered(&self, arrival: &Arrival, body: &Bytes, at: At<'_>, status: u16) {
+    fn record_answered(&self, arrival: &Arrival, (body, status): (&Bytes, u16), at: At<'_>) {
         metrics::answered(Reason::Handshake);
         let meta = || {
             let mut meta = arrival.meta(at, RequestKind::Answered, status);
@@ -356,69 +324,6 @@ impl Door {
             meta
         };
         self.refused.record(at.place(None), meta, body);
-    }
-}
-
-/// What a request turned out to be.
-enum Judged {
-    /// A handshake, and what it is answered.
-    Handshake(Result<tidegate_providers::Answer, HandshakeRefusal>),
-    /// A request to be appended, and what its sender is answered then.
-    Genuine {
-        /// The definition's own reply.
-        reply: Option<tidegate_providers::Reply>,
-        /// Where it lies.
-        place: Place,
-    },
-}
-
-/// Whose request it is.
-#[derive(Clone, Copy)]
-pub struct At<'a> {
-    /// What the URL names.
-    pub target: &'a Target,
-    /// The integration.
-    pub integration: &'a Integration,
-    /// Its provider's definition.
-    pub definition: &'a Definition,
-}
-
-impl At<'_> {
-    /// Where its requests lie: the one partition, or the one that the routing value is spread to.
-    fn place(&self, route: Option<&str>) -> Place {
-        let partitions = &self.integration.partitions;
-        let index = match route {
-            Some(value) if partitions.len() > 1 => {
-                let hash = xxhash_rust::xxh3::xxh3_64(value.as_bytes());
-                usize::try_from(hash % partitions.len() as u64).unwrap_or_default()
-            }
-            _ => 0,
-        };
-        let partition = partitions.get(index).copied().unwrap_or_default();
-        Place {
-            integration: self.integration.id,
-            partition,
-        }
-    }
-}
-
-/// Verifies with the integration's own secrets, without the network.
-///
-/// # Errors
-/// The refusal with the definition's own status.
-pub fn verify(
-    definition: &Definition,
-    parsed: &ParsedRequest<'_>,
-    integration: &Integration,
-) -> Result<Option<Verified>, Refusal> {
-    let secrets = Secrets::of(integration, parsed.raw.received_at);
-    match definition.verify(parsed, secrets.credentials(integration), &NoKeySets) {
-        Ok(verified) => Ok(Some(verified)),
-        Err(Unverified::Undecided(_)) => Ok(None),
-        Err(Unverified::Refused(refusal)) => Err(Refusal {
-            status: StatusCode::from_u16(definition.refused_status()).ok(),
-            ..Refusal::new(refusal.reason, refusal.detail.into_owned())
-        }),
     }
 }
 

@@ -8,8 +8,9 @@ use tidegate_egress::Limits;
 use tidegate_providers::{Answer, Awaiting, Call, HandshakeRefusal, ParsedRequest, SecretAt, Store};
 use tidegate_schemas::{Reason, RequestId};
 
-use crate::accept::{At, Door, verify};
+use crate::accept::Door;
 use crate::arrival::Secrets;
+use crate::judge::{At, verify};
 use crate::reply::{self, Refusal, Reply};
 
 /// How long a confirming call may take, and how much of its answer is read.

@@ -9,7 +9,7 @@ use tidegate_providers::{ActiveSecret, Credentials, RawRequest};
 use tidegate_registry::{Integration, StoredSecret};
 use tidegate_schemas::{HeaderText, Headers, RequestId, RequestKind, RequestMeta, UnixMillis, WRITE_VERSION};
 
-use crate::accept::At;
+use crate::judge::At;
 
 /// One request's head.
 pub struct Arrival {

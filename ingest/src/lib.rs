@@ -11,6 +11,7 @@ mod arrival;
 mod body;
 mod config;
 mod inflight;
+mod judge;
 mod metrics;
 mod rate;
 mod refused;

@@ -1,6 +1,7 @@
 //! `[[verify]]`: a scheme with its signature, key and timestamp. In: the tables. Out: blocks, each with what it proves,
 //! which is derived and never written.
 
+use serde::Deserialize;
 use tidegate_schemas::Proof;
 use toml::Value as Toml;
 
@@ -9,7 +10,7 @@ use crate::condition::Condition;
 use crate::encoding::Encoding;
 use crate::glob::Glob;
 use crate::selector::{Allow, Selector, Source, Terms};
-use crate::setting::Setting;
+use crate::setting::{Setting, word};
 use crate::signature::asymmetric::{Algorithm, PublicKeyScheme};
 use crate::signature::digest::DigestScheme;
 use crate::signature::hash::Hash;
@@ -24,6 +25,20 @@ use crate::signature::token::TokenScheme;
 use crate::signature::{Block, Scheme};
 use crate::template::{Choice, Template, Value};
 use crate::time::TimeFormat;
+
+/// The schemes as a file names them.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SchemeName {
+    None,
+    Hmac,
+    Digest,
+    StandardWebhooks,
+    Token,
+    Basic,
+    Jwt,
+    PublicKey,
+}
 
 pub(super) fn blocks(keys: &Keys<'_>, terms: Terms<'_>) -> Read<Vec<Block>> {
     let blocks = keys
@@ -55,16 +70,19 @@ fn block(keys: Keys<'_>, request: Terms<'_>) -> Read<Block> {
         }),
     };
     let require = read.condition_with_claims("require")?;
-    let (scheme, proof) = match keys.required("scheme")? {
-        "none" => (Scheme::None, Proof::None),
-        "hmac" => read.hmac()?,
-        "digest" => read.digest()?,
-        "standard-webhooks" => read.standard_webhooks()?,
-        "token" => (read.token()?, Proof::Token),
-        "basic" => (Scheme::Basic, Proof::Token),
-        "jwt" => read.jwt()?,
-        "public-key" => read.public_key()?,
-        other => return keys.problem("scheme", format!("there is no scheme `{other}`")),
+    let name = keys.required("scheme")?;
+    let Some(scheme) = word(name) else {
+        return keys.problem("scheme", format!("there is no scheme `{name}`"));
+    };
+    let (scheme, proof) = match scheme {
+        SchemeName::None => (Scheme::None, Proof::None),
+        SchemeName::Hmac => read.hmac()?,
+        SchemeName::Digest => read.digest()?,
+        SchemeName::StandardWebhooks => read.standard_webhooks()?,
+        SchemeName::Token => (read.token()?, Proof::Token),
+        SchemeName::Basic => (Scheme::Basic, Proof::Token),
+        SchemeName::Jwt => read.jwt()?,
+        SchemeName::PublicKey => read.public_key()?,
     };
     let required_body =
         |require: &Condition| require.selectors().iter().any(|selector| selector.binds_body());
