@@ -1,1 +1,19 @@
-//! Benchmarks of the parts and of the whole
+//! What the benchmarks share: a signed webhook of a size ([`webhook`]), the CPU that a process has spent ([`cpu`]), load
+//! from a process of its own ([`load`]), and the server that does nothing, which every figure stands beside ([`idle`]).
+//!
+//! Measures nothing itself: each program in `bin/` does, prints, and asserts only that its work was done.
+
+pub mod cpu;
+pub mod idle;
+pub mod load;
+pub mod webhook;
+
+/// Whatever keeps a benchmark from its figure.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// CPU-µs (or wall µs) each.
+#[must_use]
+#[allow(clippy::cast_precision_loss)] // figures for people
+pub fn micros_each(spent: std::time::Duration, times: u64) -> f64 {
+    spent.as_secs_f64() * 1e6 / times.max(1) as f64
+}
