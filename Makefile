@@ -18,7 +18,7 @@ run: engine ## build, fetch the embedded engine, start everything embedded and s
 	$(CARGO) run --quiet --release --package tidegate -- demo
 
 test: deps ## every test, with the real parts it fetches itself
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 chaos: deps ## the full counts of kills and simulations; the result goes into bench/RESULTS.md
 	dev/chaos.sh
