@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use tidegate_broker::Record;
 use tidegate_providers::Definition;
@@ -20,7 +20,7 @@ use crate::arrival::Arrival;
 use crate::body::{self, Body};
 use crate::config::Config;
 use crate::inflight::Inflight;
-use crate::judge::{At, Judged, judge};
+use crate::judge::{At, Early, Judged, judge};
 use crate::metrics::{self, Counters};
 use crate::rate::{Rate, Rates, Take};
 use crate::refused::{Place, Refused};
@@ -259,26 +259,21 @@ impl Door {
     /// Answers a handshake, or checks the request and appends it.
     async fn decide(&self, arrival: &Arrival, body: &Bytes, at: At<'_>) -> Result<Reply, Refusal> {
         let url = arrival.url(&self.context.public_url, at.integration);
-        let judged = match judge(self, arrival.raw(body, &url, at.integration), at) {
+        let judged = match judge(self, arrival.raw(body, &url, at.integration), (at, Early::Yes)) {
             Err(refusal) if refusal.reason.outcome() == Some(Outcome::Rejected) => {
-                // A secret that was changed a moment ago must not cost a genuine request.
-                self.read_to_end().await?;
-                let fresh = self.integration(at.target).map_err(unknown)?;
-                judge(
-                    self,
-                    arrival.raw(body, &url, &fresh),
-                    At {
-                        integration: &fresh,
-                        ..at
-                    },
-                )?
+                self.judge_again(arrival, (body, &url), at).await?
             }
             judged => judged?,
         };
         match judged {
-            Judged::Handshake(answer) => {
+            Judged::Handshake(Ok(answer)) => {
                 let reply = answer::carry_out(self, arrival.id, answer, at).await?;
-                self.record_answered(arrival, (body, reply.status().as_u16()), at);
+                self.record_answered(arrival, body, at, (Reason::Handshake, reply.status()));
+                Ok(reply)
+            }
+            Judged::Handshake(Err(refused)) => {
+                let reply = answer::to_http(arrival.id, refused.reply);
+                self.record_answered(arrival, body, at, (refused.refusal.reason, reply.status()));
                 Ok(reply)
             }
             Judged::Genuine { reply, place } => {
@@ -292,6 +287,29 @@ impl Door {
                 ))
             }
         }
+    }
+
+    /// Judges a request anew at the registry's end, so that a secret changed a moment ago costs no genuine request.
+    /// While that end cannot be read nobody is called a forger: what can be placed is accepted, the processor decides.
+    async fn judge_again(
+        &self,
+        arrival: &Arrival,
+        (body, url): (&Bytes, &str),
+        at: At<'_>,
+    ) -> Result<Judged, Refusal> {
+        if let Err(unread) = self.read_to_end().await {
+            return if at.definition.early_check_required() {
+                Err(unread)
+            } else {
+                judge(self, arrival.raw(body, url, at.integration), (at, Early::No))
+            };
+        }
+        let fresh = self.integration(at.target).map_err(unknown)?;
+        let at = At {
+            integration: &fresh,
+            ..at
+        };
+        judge(self, arrival.raw(body, url, &fresh), (at, Early::Yes))
     }
 
     /// Appends a request, and returns when it is durable.
@@ -314,12 +332,22 @@ impl Door {
         Ok(())
     }
 
-    /// Appends, for the audit alone, a request that was answered here.
-    fn record_answered(&self, arrival: &Arrival, (body, status): (&Bytes, u16), at: At<'_>) {
-        metrics::answered(Reason::Handshake);
+    /// Appends, for the audit alone, a handshake that was answered or refused here.
+    fn record_answered(
+        &self,
+        arrival: &Arrival,
+        body: &Bytes,
+        at: At<'_>,
+        (reason, status): (Reason, StatusCode),
+    ) {
+        metrics::answered(reason);
+        let kind = match reason {
+            Reason::Handshake => RequestKind::Answered,
+            _ => RequestKind::Refused,
+        };
         let meta = || {
-            let mut meta = arrival.meta(at, RequestKind::Answered, status);
-            meta.refusal = Some(Reason::Handshake);
+            let mut meta = arrival.meta(at, kind, status.as_u16());
+            meta.refusal = Some(reason);
             meta.body_bytes = body.len() as u64;
             meta
         };

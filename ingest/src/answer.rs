@@ -46,16 +46,7 @@ pub fn handshake(
 ///
 /// # Errors
 /// The delivered secret was not stored.
-pub async fn carry_out(
-    door: &Door,
-    id: RequestId,
-    answer: Result<Answer, HandshakeRefusal>,
-    at: At<'_>,
-) -> Result<Reply, Refusal> {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(refused) => return Ok(to_http(id, refused.reply)),
-    };
+pub async fn carry_out(door: &Door, id: RequestId, answer: Answer, at: At<'_>) -> Result<Reply, Refusal> {
     if let Some(store) = answer.store {
         keep(door, at, store).await?;
     }

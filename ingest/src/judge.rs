@@ -1,9 +1,9 @@
-//! What a request is: a handshake, a forgery, or something to be appended. In: the request as received, its integration
-//! and definition. Out: [`Judged`], or a refusal. Pure but for a look into the registry; parses the body at most once.
+//! What a request is, as far as ingest can tell: a handshake, plainly forged, or for the processor to decide. In: the
+//! request as received, its integration and definition. Out: [`Judged`], or a refusal. Awaits nothing, appends nothing.
 
 use http::StatusCode;
 use tidegate_providers::{
-    Definition, HandshakeRefusal, NoKeySets, ParsedRequest, RawRequest, Unverified, Verified,
+    Answer, Definition, HandshakeRefusal, NoKeySets, ParsedRequest, RawRequest, Reply, Unverified, Verified,
 };
 use tidegate_registry::Integration;
 use tidegate_schemas::{Outcome, Reason};
@@ -17,15 +17,59 @@ use crate::route::Target;
 
 /// What a request turned out to be.
 pub enum Judged {
-    /// A handshake, and what it is answered.
-    Handshake(Result<tidegate_providers::Answer, HandshakeRefusal>),
+    /// A handshake, and what it is answered; or the definition's own refusal.
+    Handshake(Result<Answer, HandshakeRefusal>),
     /// A request to be appended, and what its sender is answered then.
     Genuine {
         /// The definition's own reply.
-        reply: Option<tidegate_providers::Reply>,
+        reply: Option<Reply>,
         /// Where it lies.
         place: Place,
     },
+}
+
+/// Whether the early check may refuse a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Early {
+    /// Where the integration and its definition have it.
+    Yes,
+    /// Not now: what it would go by may be old.
+    No,
+}
+
+/// What a request is, by its definition and the secrets of its integration. Parses it at most once.
+///
+/// # Errors
+/// It is no event by its method, plainly forged, or lacks what its definition requires.
+pub fn judge(door: &Door, raw: RawRequest<'_>, (at, early): (At<'_>, Early)) -> Result<Judged, Refusal> {
+    let definition = at.definition;
+    let parsed = definition.parse(raw);
+    if let Some(answer) = answer::handshake(door, &parsed, at)? {
+        return Ok(Judged::Handshake(answer));
+    }
+    if !definition.takes_method(raw.method) {
+        let message = format!("{} is no method that events of this provider come by", raw.method);
+        let status = Some(StatusCode::METHOD_NOT_ALLOWED);
+        return Err(Refusal {
+            status,
+            ..Refusal::new(Reason::UnknownRoute, message)
+        });
+    }
+    let asked = at.integration.flags.early_check || definition.early_check_required();
+    if early == Early::Yes && asked && definition.can_check_early() {
+        match verify(definition, &parsed, at.integration) {
+            Err(refusal) if refusal.reason.outcome() == Some(Outcome::Rejected) => return Err(refusal),
+            // Unreadable is for the processor to say, on record.
+            _ => {}
+        }
+    }
+    let identified = definition.check_identified(&parsed);
+    identified.map_err(|refusal| Refusal::new(refusal.reason, refusal.detail.into_owned()))?;
+    let place = at.place(definition.route(&parsed).as_deref());
+    Ok(Judged::Genuine {
+        reply: definition.reply(&parsed),
+        place,
+    })
 }
 
 /// Whose request it is.
@@ -56,38 +100,6 @@ impl At<'_> {
             partition,
         }
     }
-}
-
-/// What a request is, by its definition and the secrets of its integration. Parses it at most once.
-pub fn judge(door: &Door, raw: RawRequest<'_>, at: At<'_>) -> Result<Judged, Refusal> {
-    let definition = at.definition;
-    let parsed = definition.parse(raw);
-    if let Some(answer) = answer::handshake(door, &parsed, at)? {
-        return Ok(Judged::Handshake(answer));
-    }
-    if !definition.takes_method(raw.method) {
-        let message = format!("{} is no method that events of this provider come by", raw.method);
-        let status = Some(StatusCode::METHOD_NOT_ALLOWED);
-        return Err(Refusal {
-            status,
-            ..Refusal::new(Reason::UnknownRoute, message)
-        });
-    }
-    let early = at.integration.flags.early_check || definition.early_check_required();
-    if early && definition.can_check_early() {
-        match verify(definition, &parsed, at.integration) {
-            Err(refusal) if refusal.reason.outcome() == Some(Outcome::Rejected) => return Err(refusal),
-            // Unreadable is for the processor to say, on record.
-            _ => {}
-        }
-    }
-    let identified = definition.check_identified(&parsed);
-    identified.map_err(|refusal| Refusal::new(refusal.reason, refusal.detail.into_owned()))?;
-    let place = at.place(definition.route(&parsed).as_deref());
-    Ok(Judged::Genuine {
-        reply: definition.reply(&parsed),
-        place,
-    })
 }
 
 /// Verifies with the integration's own secrets, without the network.

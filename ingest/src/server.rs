@@ -202,10 +202,13 @@ impl Thread {
         listener: &TcpListener,
     ) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
         let accept = async {
-            let permit = self.connections.clone().acquire_owned().await.ok()?;
             loop {
                 match listener.accept().await {
-                    Ok((stream, remote)) => return Some((stream, remote, permit)),
+                    // Only then the permit: a thread that nobody comes to must not keep the last one from the others.
+                    Ok((stream, remote)) => {
+                        let permit = self.connections.clone().acquire_owned().await.ok()?;
+                        return Some((stream, remote, permit));
+                    }
                     Err(error) => {
                         // Out of descriptors, or a connection that broke before it was taken: the others go on.
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -250,8 +253,7 @@ async fn http1(stream: TcpStream, sender: Sender, drain: CancellationToken) {
         .header_read_timeout(config.header_timeout())
         .max_headers(config.header_count_max * 2 + 16)
         .max_buf_size((config.header_bytes_max * 2).max(128 << 10))
-        .half_close(true)
-        .pipeline_flush(true);
+        .half_close(true);
     let socket = Socket::new(stream);
     let service = service_fn(|request| sender.receive(request));
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(socket.clone()), service));
