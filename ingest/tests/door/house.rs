@@ -33,7 +33,7 @@ pub struct House {
     pub ingest: Ingest,
     pub environment: EnvironmentId,
     pub stored: Stored,
-    pub folder: TempDir,
+    _folder: TempDir,
 }
 
 /// How a house differs from the usual one.
@@ -125,7 +125,7 @@ impl House {
             ingest,
             environment: id,
             stored,
-            folder,
+            _folder: folder,
         }
     }
 

@@ -20,27 +20,27 @@ async fn check(house: &House, bytes: &[u8], (status, reason): (u16, Reason)) {
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_announced_or_not() {
     let mut plan = Plan::default();
-    plan.limits.body_bytes_max = 10;
+    plan.limits.body_bytes_max = 20;
     let house = House::of(plan).await;
     let fits = Sent {
-        body: b"0123456789",
+        body: b"01234567890123456789",
         ..Sent::to("open")
     };
     assert_eq!(house.send(fits).await.status, 200);
     // Not one byte of it was sent.
-    let announced = head(&house, "content-length: 11\r\n");
+    let announced = head(&house, "content-length: 21\r\n");
     check(&house, &announced, (413, Reason::BodyTooLarge)).await;
     let asking = head(&house, "expect: 100-continue\r\ncontent-length: 99999999999\r\n");
     check(&house, &asking, (413, Reason::BodyTooLarge)).await;
     let mut chunked = head(&house, "transfer-encoding: chunked\r\n");
-    chunked.extend_from_slice(b"6\r\n012345\r\n5\r\n67890\r\n");
+    chunked.extend_from_slice(b"6\r\n012345\r\nf\r\n678901234567890\r\n");
     check(&house, &chunked, (413, Reason::BodyTooLarge)).await;
     let appended = house.appended(("open", 2)).await;
     let sizes: Vec<_> = appended
         .iter()
         .map(|(meta, _)| (meta.status, meta.body_bytes))
         .collect();
-    assert_eq!(sizes, [(200, 10), (413, 11), (413, 99_999_999_999), (413, 0)]);
+    assert_eq!(sizes, [(200, 20), (413, 21), (413, 99_999_999_999), (413, 0)]);
 }
 
 #[tokio::test]
