@@ -268,12 +268,12 @@ impl Door {
         match judged {
             Judged::Handshake(Ok(answer)) => {
                 let reply = answer::carry_out(self, arrival.id, answer, at).await?;
-                self.record_answered(arrival, body, at, (Reason::Handshake, reply.status()));
+                self.record_answered((arrival, body), at, (Reason::Handshake, reply.status()));
                 Ok(reply)
             }
             Judged::Handshake(Err(refused)) => {
                 let reply = answer::to_http(arrival.id, refused.reply);
-                self.record_answered(arrival, body, at, (refused.refusal.reason, reply.status()));
+                self.record_answered((arrival, body), at, (refused.refusal.reason, reply.status()));
                 Ok(reply)
             }
             Judged::Genuine { reply, place } => {
@@ -335,8 +335,7 @@ impl Door {
     /// Appends, for the audit alone, a handshake that was answered or refused here.
     fn record_answered(
         &self,
-        arrival: &Arrival,
-        body: &Bytes,
+        (arrival, body): (&Arrival, &Bytes),
         at: At<'_>,
         (reason, status): (Reason, StatusCode),
     ) {
