@@ -2,3 +2,5 @@
 //! Nothing here stands in for a server: what cannot be started makes the test fail.
 
 pub mod clickhouse;
+pub mod receiver;
+pub mod server;
