@@ -10,7 +10,8 @@ use tidegate_providers::fixture::Fixture;
 use tidegate_testkit::receiver::Receiver;
 use tidegate_testkit::server::Launch;
 
-use crate::recorded::{all, manifest};
+use crate::recorded::manifest;
+use crate::refusals::with_an_age;
 use crate::{ENDPOINT_SECRET, launch};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,10 +21,7 @@ async fn commands_work_beside_a_server_and_after_it() {
     let server = launch(folder.path()).start().await;
     let launch = server.launch().clone();
     let catalogue = Catalogue::builtin().expect("the definitions compile");
-    let recorded = all(&catalogue)
-        .into_iter()
-        .find(|recorded| recorded.case.is_signed());
-    let recorded = recorded.expect("a signed case");
+    let recorded = with_an_age(&catalogue);
     let secret = recorded
         .case
         .secrets

@@ -31,6 +31,8 @@ pub struct Recorded {
     pub case: Case,
     /// How its events are proven.
     pub proof: String,
+    /// Whether its recorded signature is refused when it comes hours late.
+    pub expires: bool,
     /// Its events, in order of position.
     pub events: Vec<Expected>,
     connections: BTreeMap<String, (String, String)>,
@@ -42,7 +44,7 @@ pub fn all(catalogue: &Catalogue) -> Vec<Recorded> {
     let mut all = Vec::new();
     for provider in Fixture::providers() {
         let definition = catalogue.get(provider).expect("a fixture has a definition");
-        let text = expectations(provider);
+        let text = recordings(provider);
         let fixture = Fixture::of(provider).expect("a listed fixture is there");
         for (case, recorded) in fixture.cases.iter().zip(&text) {
             if case.holds_events() {
@@ -53,17 +55,17 @@ pub fn all(catalogue: &Catalogue) -> Vec<Recorded> {
     all
 }
 
-/// The `[case.expect]` tables of a fixture's file.
-fn expectations(provider: &str) -> Vec<toml::Value> {
+/// The cases of a fixture's file, whole.
+fn recordings(provider: &str) -> Vec<toml::Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../providers/fixtures");
     let text = std::fs::read_to_string(folder.join(format!("{provider}.toml"))).expect("a fixture is a file");
     let file: toml::Value = toml::from_str(&text).expect("a fixture is TOML");
-    let cases = file["case"].as_array().expect("a fixture has cases");
-    cases.iter().map(|case| case["expect"].clone()).collect()
+    file["case"].as_array().expect("a fixture has cases").clone()
 }
 
 impl Recorded {
-    fn new((provider, definition): (&str, &Definition), case: &Case, expect: &toml::Value) -> Self {
+    fn new((provider, definition): (&str, &Definition), case: &Case, recording: &toml::Value) -> Self {
+        let expect = &recording["expect"];
         let mut connections = BTreeMap::new();
         let mut events = Vec::new();
         let recorded = expect["events"].as_array().expect("a case that holds events");
@@ -84,6 +86,7 @@ impl Recorded {
             integration: format!("{provider}-{}", case.name.replace('_', "-")),
             case: case.clone(),
             proof: expect["proof"].as_str().unwrap_or_default().to_owned(),
+            expires: recording.get("expires").and_then(toml::Value::as_bool) == Some(true),
             events,
             connections,
             secret_at: definition.secret_at(),
@@ -145,11 +148,29 @@ impl Recorded {
         (url, now): (&str, UnixMillis),
         secret: &str,
     ) -> Result<Sample, SignError> {
+        self.signed_over(definition, (self.sample(url), now), secret)
+    }
+
+    /// The case as it was recorded, to `url`.
+    pub fn sample(&self, url: &str) -> Sample {
         let mut sample = self.case.sample();
         sample.url = match sample.url.split_once('?') {
             Some((_, query)) => format!("{url}?{query}"),
             None => url.to_owned(),
         };
+        sample
+    }
+
+    /// Any sample, signed as this case is.
+    ///
+    /// # Errors
+    /// When only the provider can sign it.
+    pub fn signed_over(
+        &self,
+        definition: &Definition,
+        (sample, now): (Sample, UnixMillis),
+        secret: &str,
+    ) -> Result<Sample, SignError> {
         if !self.case.is_signed() {
             return Ok(sample);
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use tidegate_providers::{Catalogue, Definition, Sample};
+use tidegate_providers::{Catalogue, Definition, Sample, SignError};
 use tidegate_schemas::UnixMillis;
 use tidegate_testkit::receiver::Receiver;
 use tidegate_testkit::server::Server;
@@ -46,17 +46,28 @@ async fn what_is_not_genuine_or_for_nobody_is_refused_and_recorded() {
 }
 
 /// A provider whose signatures have an age, and a case of it with one event of one connection.
-fn with_an_age(catalogue: &Catalogue) -> Recorded {
+pub fn with_an_age(catalogue: &Catalogue) -> Recorded {
     let mut all = all(catalogue).into_iter();
     let suits = |recorded: &Recorded| {
         let definition = catalogue.get(&recorded.provider).expect("a definition");
         let expires = tidegate_providers::fixture::Fixture::of(&recorded.provider)
             .is_some_and(|fixture| fixture.case("expired").is_some());
         let own = matches!(recorded.events.as_slice(), [event] if !event.connection.is_empty());
-        expires && own && recorded.signed(&definition, ("http://x/", now())).is_ok()
+        expires
+            && own
+            && broken(recorded, &definition, "http://x/").is_ok()
+            && recorded.signed(&definition, ("http://x/", now())).is_ok()
     };
     all.find(suits)
         .expect("a provider has a recording that is too old")
+}
+
+/// A genuine signature over what is no JSON.
+fn broken(recorded: &Recorded, definition: &Definition, url: &str) -> Result<Sample, SignError> {
+    let mut broken = recorded.sample(url);
+    broken.body = b"{\"broken\":".to_vec();
+    let secret = recorded.case.secrets.first().map_or("", String::as_str);
+    recorded.signed_over(definition, (broken, now()), secret)
 }
 
 impl Scene {
@@ -153,21 +164,8 @@ impl Scene {
 
     /// A genuine signature over what is no JSON is accepted (its sender cannot mend it) and ends as malformed.
     async fn malformed(&self) {
-        let mut broken = self.recorded.case.sample();
-        broken.body = b"{\"broken\":".to_vec();
-        broken.url = self.url("lax");
-        let private_key = self.recorded.case.private_key();
-        let secret = tidegate_schemas::Secret::new(self.recorded.case.secrets[0].as_str());
-        let signer = tidegate_providers::Signer {
-            secret: &secret,
-            private_key: private_key.as_deref(),
-            cfg: &self.recorded.case.cfg,
-            now: now(),
-        };
-        let broken = self
-            .definition()
-            .sign(broken, &signer)
-            .expect("a body of bytes can be signed");
+        let broken = broken(&self.recorded, &self.definition(), &self.url("lax"));
+        let broken = broken.expect("the case was chosen because this can be signed");
         let (status, id, body) = send(&client(), &broken).await;
         assert_eq!(status, 200, "{body}");
         let sql = format!("SELECT outcome, reason FROM events WHERE request_id = '{id}'");
