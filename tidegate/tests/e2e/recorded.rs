@@ -66,13 +66,15 @@ fn recordings(provider: &str) -> Vec<toml::Value> {
 impl Recorded {
     fn new((provider, definition): (&str, &Definition), case: &Case, recording: &toml::Value) -> Self {
         let expect = &recording["expect"];
+        let url = case.sample().url;
+        let named = url.split_once("?connection=").map(|(_, id)| id);
         let mut connections = BTreeMap::new();
         let mut events = Vec::new();
         let recorded = expect["events"].as_array().expect("a case that holds events");
         for (identifiers, event) in case.identifiers().zip(recorded) {
             let connection = match identifiers.first() {
                 None => String::new(),
-                Some((property, value)) => connection(&mut connections, property, value),
+                Some((property, value)) => connection(&mut connections, (property, value), named),
             };
             let text = |key: &str| event.get(key).and_then(toml::Value::as_str).map(str::to_owned);
             events.push(Expected {
@@ -134,7 +136,7 @@ impl Recorded {
         definition: &Definition,
         (url, now): (&str, UnixMillis),
     ) -> Result<Sample, SignError> {
-        let secret = self.case.secrets.first().cloned().unwrap_or_default();
+        let secret = self.case.secrets.last().cloned().unwrap_or_default();
         self.signed_with(definition, (url, now), &secret)
     }
 
@@ -186,14 +188,19 @@ impl Recorded {
 }
 
 /// The id of the connection that has a property's value; made when it is new.
-fn connection(connections: &mut BTreeMap<String, (String, String)>, property: &str, value: &str) -> String {
+fn connection(
+    connections: &mut BTreeMap<String, (String, String)>,
+    (property, value): (&str, &str),
+    named: Option<&str>,
+) -> String {
     let found = (property.to_owned(), value.to_owned());
     if let Some((id, _)) = connections.iter().find(|(_, have)| **have == found) {
         return id.clone();
     }
-    let id = match property {
-        "connection" => value.to_owned(),
-        _ => format!("customer-{}", connections.len() + 1),
+    let id = match (named, property) {
+        (Some(named), _) => named.to_owned(),
+        (None, "connection") => value.to_owned(),
+        (None, _) => format!("customer-{}", connections.len() + 1),
     };
     connections.insert(id.clone(), found);
     id
