@@ -51,6 +51,8 @@ fn keys_of(path: &[String]) -> Vec<String> {
     let error = Config::deserialize(table)
         .expect_err("no section takes such a key")
         .to_string();
+    // The lines behind the first name the section, not its keys.
+    let error = error.lines().next().unwrap_or_default();
     let (_, expected) = error
         .split_once("expected")
         .unwrap_or_else(|| panic!("{path:?}: {error}"));
