@@ -91,8 +91,7 @@ fn with<T>(book: &Mutex<Book>, ask: impl FnOnce(&mut Book) -> T) -> T {
 
 async fn receive(
     State(book): State<Arc<Mutex<Book>>>,
-    method: Method,
-    uri: Uri,
+    (method, uri): (Method, Uri),
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
