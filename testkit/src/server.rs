@@ -1,20 +1,24 @@
 //! The real `tidegate serve` as a process of its own, for tests. In: the program's path, a folder, settings as
-//! environment variables. Out: its address, answers of its admin socket, and signals to it, until the [`Server`] is
-//! dropped: then it is killed, and its engine ends with it. Decides nothing about what the answers should be.
+//! environment variables. Out: its address, answers of its admin socket, and signals to it and its engine, until the
+//! [`Server`] is dropped: then it is killed, and its engine ends with it; the end of what it printed is shown when the
+//! test has failed. Decides nothing about what the answers should be.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
 
 /// How long anything that a test waits for may take: a loaded machine starts the engine slowly.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How many of the last lines that a server printed are shown after a failure.
+const LINES_SHOWN: usize = 60;
 
 /// What every server of a test is given; a test's own settings lie over it.
 const SETTINGS: &[(&str, &str)] = &[
@@ -80,8 +84,20 @@ impl Launch {
     /// # Panics
     /// When it ends, or is not ready in time; with what it printed.
     pub async fn start(&self) -> Server {
+        let mut server = self.spawn();
+        server.ready().await;
+        server
+    }
+
+    /// Starts the server and waits for nothing. What it prints is added to what earlier ones on the folder printed.
+    ///
+    /// # Panics
+    /// When the system gives no process.
+    #[must_use]
+    pub fn spawn(&self) -> Server {
         std::fs::create_dir_all(&self.data).expect("the data folder can be made");
-        let printed = File::create(self.printed()).expect("a file for what the server prints");
+        let printed = OpenOptions::new().create(true).append(true).open(self.printed());
+        let printed = printed.expect("a file for what the server prints");
         let child = self
             .command(&["serve"])
             .stdin(Stdio::null())
@@ -94,13 +110,11 @@ impl Launch {
             .no_proxy()
             .build()
             .expect("a client of the admin socket");
-        let mut server = Server {
+        Server {
             launch: self.clone(),
             child,
             http,
-        };
-        server.wait_ready().await;
-        server
+        }
     }
 
     fn printed(&self) -> PathBuf {
@@ -109,7 +123,11 @@ impl Launch {
 }
 
 impl Server {
-    async fn wait_ready(&mut self) {
+    /// Waits until every role has started.
+    ///
+    /// # Panics
+    /// When it ends, or is not ready in time; with what it printed.
+    pub async fn ready(&mut self) {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
@@ -263,8 +281,16 @@ impl Server {
     }
 
     /// Ends it as `kill -9` does, and hands back what it was started from.
+    ///
+    /// # Panics
+    /// When it has ended before, by itself.
     #[must_use]
     pub fn kill(mut self) -> Launch {
+        let ended = self.child.try_wait().expect("a child can be asked");
+        assert!(
+            ended.is_none(),
+            "the server ended by itself before it was killed: {ended:?}"
+        );
         self.end();
         self.launch.clone()
     }
@@ -278,6 +304,33 @@ impl Server {
         kill_process(pid, signal).expect("a child that was not waited for can be sent a signal");
     }
 
+    /// The process id of its engine, while it has one.
+    #[must_use]
+    pub fn engine(&self) -> Option<u32> {
+        let server = self.pid().to_string();
+        let processes = std::fs::read_dir("/proc").expect("the system lists its processes");
+        processes
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .find(|pid: &u32| {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                // "pid (name) state parent …": the name may hold anything.
+                let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
+                let mut fields = rest.split_whitespace();
+                fields.next().is_some_and(|state| state != "Z") && fields.next() == Some(&server)
+            })
+    }
+
+    /// Sends a signal to its engine, and says which process that was.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn signal_engine(&self, signal: Signal) -> u32 {
+        let engine = self.engine().expect("the engine runs");
+        let pid = i32::try_from(engine).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), signal).expect("the engine can be sent a signal");
+        engine
+    }
+
     fn end(&mut self) {
         // That it has already ended does not matter here.
         let _ = self.child.kill();
@@ -288,5 +341,14 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end();
+        if std::thread::panicking() {
+            let printed = self.printed();
+            let lines: Vec<_> = printed.lines().collect();
+            let last = lines.get(lines.len().saturating_sub(LINES_SHOWN)..);
+            println!(
+                "the end of what the server printed:\n{}",
+                last.unwrap_or_default().join("\n")
+            );
+        }
     }
 }
