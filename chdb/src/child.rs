@@ -1,12 +1,13 @@
 //! The child's side of supervision.
 //!
 //! In: [`Config`] and the descriptor of the parent's pipe. Out: the server, until the pipe closes. The first line of the pipe is the password; what the
-//! parent has to know is said in lines on standard output. The kernel kills this process when the parent's watching thread dies; the closed pipe ends it
+//! parent has to know is said in lines on standard output, that this process still runs once a second. The kernel kills this process when the parent's watching thread dies; the closed pipe ends it
 //! gently, and also when the parent died before that was arranged.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::sync::oneshot;
@@ -15,17 +16,25 @@ use crate::config::{Config, Password};
 use crate::error::Error;
 use crate::server::Server;
 
+/// How often the child says that it runs.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
 /// What the child says to its watcher: one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     /// It answers here.
     Ready(SocketAddr),
+    /// It still runs.
+    Alive,
     /// It cannot start, and ends.
     Failed(String),
 }
 
 impl Said {
     pub(crate) fn parse(line: &str) -> Option<Said> {
+        if line == "alive" {
+            return Some(Said::Alive);
+        }
         match line.split_once(' ')? {
             ("ready", address) => address.parse().ok().map(Said::Ready),
             ("failed", reason) => Some(Said::Failed(reason.to_owned())),
@@ -36,6 +45,7 @@ impl Said {
     fn say(&self) {
         let line = match self {
             Said::Ready(address) => format!("ready {address}\n"),
+            Said::Alive => "alive\n".to_owned(),
             Said::Failed(reason) => format!("failed {}\n", reason.replace('\n', " ")),
         };
         let mut output = std::io::stdout().lock();
@@ -78,7 +88,19 @@ async fn try_serve(mut config: Config, parent_fd: i32) -> Result<(), Error> {
     });
     let server = Server::open(config).await?;
     Said::Ready(server.address()).say();
-    server.run(async { closed.await.unwrap_or(()) }).await
+    // On the server's own task: what holds that up also ends the saying.
+    tokio::select! {
+        served = server.run(async { closed.await.unwrap_or(()) }) => served,
+        never = say_alive() => match never {},
+    }
+}
+
+async fn say_alive() -> std::convert::Infallible {
+    let mut beats = tokio::time::interval(ALIVE_EVERY);
+    loop {
+        beats.tick().await;
+        Said::Alive.say();
+    }
 }
 
 /// An error with what caused it.
@@ -104,6 +126,8 @@ mod tests {
                 "failed it is in use by process 7",
                 Some(Said::Failed("it is in use by process 7".to_owned())),
             ),
+            ("alive", Some(Said::Alive)),
+            ("alive and well", None),
             ("ready soon", None),
             ("hello", None),
             ("", None),

@@ -37,6 +37,9 @@ pub struct Config {
     pub password: Password,
     /// How long a child may take until it answers, in milliseconds.
     pub start_wait_ms: u64,
+    /// How long a child that is up may say nothing before it is killed and started again, in milliseconds; at half of it the state says so. It says
+    /// once a second that it runs.
+    pub silence_max_ms: u64,
     /// How long the first start again waits, in milliseconds; each further one doubles it.
     pub restart_wait_min_ms: u64,
     /// The longest wait before a start, in milliseconds. A child that was up for as long begins anew at the shortest.
@@ -56,6 +59,7 @@ impl Config {
             user: "default".to_owned(),
             password: Password::default(),
             start_wait_ms: 60_000,
+            silence_max_ms: 30_000,
             restart_wait_min_ms: 100,
             restart_wait_max_ms: 30_000,
             stop_wait_ms: 15_000,
@@ -86,6 +90,11 @@ pub enum State {
         /// The child's process id.
         process: u32,
     },
+    /// Was answering, and now says nothing; it is killed when that lasts.
+    Silent {
+        /// How long that may last from when it was noticed.
+        wait: Duration,
+    },
     /// Ended; the next start comes after a wait.
     Waiting {
         /// Why it ended, in a sentence.
@@ -104,6 +113,10 @@ impl fmt::Display for State {
         match self {
             State::Starting => formatter.write_str("starting"),
             State::Ready { .. } => formatter.write_str("ready"),
+            State::Silent { wait } => write!(
+                formatter,
+                "does not answer; it is killed when that lasts {wait:?} longer"
+            ),
             State::Waiting { reason, wait, .. } => {
                 write!(formatter, "down: {reason}; starting again in {wait:?}")
             }
@@ -170,7 +183,7 @@ impl Engine {
         let settled = |state: &State| match state {
             State::Ready { .. } | State::Stopped => true,
             State::Waiting { refused, .. } => *refused,
-            State::Starting => false,
+            State::Starting | State::Silent { .. } => false,
         };
         let state = match timeout(wait, states.wait_for(settled)).await {
             Ok(Ok(state)) => state.clone(),
@@ -186,7 +199,7 @@ impl Engine {
             State::Waiting { reason, .. } => Err(Error::Child {
                 what: format!("cannot start: {reason}"),
             }),
-            State::Starting | State::Stopped => Err(Error::Child {
+            State::Starting | State::Silent { .. } | State::Stopped => Err(Error::Child {
                 what: "was stopped".to_owned(),
             }),
         }

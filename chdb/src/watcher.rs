@@ -48,6 +48,38 @@ enum Life {
     Stopped,
 }
 
+/// What is known of a child so far.
+struct Lived {
+    up_since: Option<Instant>,
+    /// When patience with it ends.
+    deadline: Instant,
+    silent: bool,
+    /// Why it says that it cannot start.
+    refusal: Option<String>,
+    /// Why it was killed.
+    killed: Option<&'static str>,
+}
+
+impl Lived {
+    fn begin(start_wait: Duration) -> Lived {
+        Lived {
+            up_since: None,
+            deadline: Instant::now() + start_wait,
+            silent: false,
+            refusal: None,
+            killed: None,
+        }
+    }
+
+    fn end(self, how: String) -> Life {
+        Life::Ended {
+            refused: self.refusal.is_some(),
+            reason: self.refusal.or(self.killed.map(str::to_owned)).unwrap_or(how),
+            was_up: self.up_since.map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+}
+
 /// A child as its watcher holds it: the pipe that keeps it alive, and its id.
 struct Alive {
     process: u32,
@@ -131,47 +163,73 @@ impl Watcher {
             }
         };
         count_start();
-        let deadline = Instant::now() + Duration::from_millis(self.config.start_wait_ms);
-        let mut up_since: Option<Instant> = None;
-        let mut refusal = None;
+        let mut lived = Lived::begin(Duration::from_millis(self.config.start_wait_ms));
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let event = match up_since {
-                Some(_) => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                None => self.events.recv_timeout(left),
-            };
-            match event {
-                Ok(Event::Said {
-                    child,
-                    said: Said::Ready(address),
-                }) if child == alive.process => {
-                    self.listen = address;
-                    up_since = Some(Instant::now());
-                    self.state.send_replace(State::Ready {
-                        address,
-                        process: alive.process,
-                    });
+            let left = lived.deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Event::Said { child, said }) if child == alive.process => {
+                    self.hear(said, (&alive, &mut lived));
                 }
-                Ok(Event::Said {
-                    child,
-                    said: Said::Failed(reason),
-                }) if child == alive.process => refusal = Some(reason),
-                Ok(Event::Ended { child, how }) if child == alive.process => {
-                    let was_up = up_since.map_or(Duration::ZERO, |since| since.elapsed());
-                    return Life::Ended {
-                        refused: refusal.is_some(),
-                        reason: refusal.unwrap_or(how),
-                        was_up,
-                    };
-                }
+                Ok(Event::Ended { child, how }) if child == alive.process => return lived.end(how),
                 Ok(Event::Said { .. } | Event::Ended { .. }) => {}
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.stop(alive);
                     return Life::Stopped;
                 }
-                Err(RecvTimeoutError::Timeout) => kill(alive.process),
+                Err(RecvTimeoutError::Timeout) => self.lose_patience((&alive, &mut lived)),
             }
         }
+    }
+
+    fn hear(&mut self, said: Said, (alive, lived): (&Alive, &mut Lived)) {
+        match said {
+            Said::Failed(reason) => {
+                lived.refusal = Some(reason);
+                return;
+            }
+            Said::Ready(address) => {
+                self.listen = address;
+                lived.up_since = Some(Instant::now());
+                self.tell_ready(alive);
+            }
+            Said::Alive if lived.silent => {
+                lived.silent = false;
+                self.tell_ready(alive);
+            }
+            Said::Alive => {}
+        }
+        lived.deadline = Instant::now() + self.half_silence();
+    }
+
+    fn tell_ready(&self, alive: &Alive) {
+        self.state.send_replace(State::Ready {
+            address: self.listen,
+            process: alive.process,
+        });
+    }
+
+    /// A child that was up is given half of its time with a warning, for it may be this process that stood still.
+    fn lose_patience(&self, (alive, lived): (&Alive, &mut Lived)) {
+        let wait = self.half_silence();
+        lived.deadline = Instant::now() + wait;
+        if lived.up_since.is_some() && !lived.silent {
+            lived.silent = true;
+            tracing::warn!(
+                process = alive.process,
+                "the ClickHouse engine's process does not answer"
+            );
+            self.state.send_replace(State::Silent { wait });
+            return;
+        }
+        lived.killed = Some(match lived.up_since {
+            Some(_) => "it did not answer and was killed (engine.silence_max_ms)",
+            None => "it did not begin to answer and was killed",
+        });
+        kill(alive.process);
+    }
+
+    fn half_silence(&self) -> Duration {
+        Duration::from_millis(self.config.silence_max_ms / 2)
     }
 
     fn start(&self) -> std::io::Result<Alive> {

@@ -72,7 +72,11 @@ impl Started {
 
     pub async fn with(more: &[&str]) -> Started {
         let directory = tempfile::tempdir().unwrap();
-        let engine = Engine::start(command(directory.path(), more)).unwrap();
+        Started::begin(command(directory.path(), more), directory).await
+    }
+
+    pub async fn begin(config: Config, directory: tempfile::TempDir) -> Started {
+        let engine = Engine::start(config).unwrap();
         let endpoint = engine.ready(PATIENCE).await.unwrap();
         Started {
             engine,

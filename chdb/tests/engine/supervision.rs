@@ -58,6 +58,39 @@ async fn a_killed_child_is_started_again_with_its_rows_at_the_same_address() {
 }
 
 #[tokio::test]
+async fn a_child_that_stands_still_is_forgiven_a_while_and_then_killed_and_started_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = command(directory.path(), &[]);
+    config.silence_max_ms = 10_000;
+    let engine = Started::begin(config, directory).await;
+    engine
+        .sql("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
+        .await;
+    engine.sql("INSERT INTO t VALUES (7)").await;
+    let (process, mut states) = (engine.process(), engine.engine.states());
+    let is_silent = |state: &State| matches!(state, State::Silent { .. });
+    kill(process, Signal::STOP);
+    let state = states.wait_for(is_silent).await.unwrap().clone();
+    assert!(state.to_string().starts_with("does not answer"), "{state}");
+    kill(process, Signal::CONT);
+    engine.engine.ready(PATIENCE).await.unwrap();
+    assert_eq!(engine.process(), process, "it was not killed");
+    kill(process, Signal::STOP);
+    let is_down = |state: &State| matches!(state, State::Waiting { refused: false, .. });
+    let state = states.wait_for(is_down).await.unwrap().clone();
+    assert!(
+        state
+            .to_string()
+            .starts_with("down: it did not answer and was killed"),
+        "{state}"
+    );
+    assert_eq!(engine.engine.ready(PATIENCE).await.unwrap(), engine.endpoint);
+    assert_ne!(engine.process(), process);
+    assert_eq!(engine.sql("SELECT a FROM t").await, "7\n");
+    engine.engine.stop().await;
+}
+
+#[tokio::test]
 async fn stopping_lets_a_running_query_finish() {
     let engine = Started::new().await;
     let process = engine.process();

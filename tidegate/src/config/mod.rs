@@ -121,6 +121,9 @@ pub struct Engine {
     pub memory_bytes_max: u64,
     /// How long its first answer may take, in milliseconds.
     pub start_timeout_ms: u64,
+    /// How long it may say nothing before it is killed and started again, in milliseconds; `readyz` tells at half of
+    /// it. It says once a second that it runs: 4000 at least.
+    pub silence_max_ms: u64,
 }
 
 impl Default for Engine {
@@ -130,6 +133,7 @@ impl Default for Engine {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             memory_bytes_max: 2 << 30,
             start_timeout_ms: 60_000,
+            silence_max_ms: 30_000,
         }
     }
 }

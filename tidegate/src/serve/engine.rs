@@ -13,6 +13,9 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 
+/// The child says once a second that it runs; a busy machine is given some of these to miss.
+const SILENCE_MIN_MS: u64 = 4000;
+
 /// The supervised child.
 pub struct Engine {
     child: supervise::Engine,
@@ -54,6 +57,7 @@ impl Engine {
         config.clickhouse.url = format!("http://{}", child.listen);
         config.clickhouse.user.clone_from(&child.user);
         config.clickhouse.password = Secret::new(child.password.reveal().as_bytes());
+        child.silence_max_ms = config.engine.silence_max_ms.max(SILENCE_MIN_MS);
         let wait = Duration::from_millis(config.engine.start_timeout_ms);
         Ok(Some(Self {
             child: supervise::Engine::start(child)?,
