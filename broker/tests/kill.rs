@@ -36,8 +36,10 @@ fn every_acknowledged_message_survives_kill_9() {
         acknowledged.extend(run_and_kill(directory.path(), &mut chance));
         if kill % 10 == 9 || kill + 1 == kills {
             check(directory.path(), &acknowledged);
+            println!("{} of {kills} kills", kill + 1);
         }
     }
+    println!("counted: {} messages acknowledged", acknowledged.len());
     assert!(acknowledged.len() > kills, "the child hardly ever came to append");
 }
 

@@ -1,5 +1,5 @@
 //! Power loss: any subset of the pages written since the last sync is gone. The log opens, and every message that was
-//! acknowledged is there, in order, once. Without syncs the same check notices.
+//! acknowledged is there, in order, once. Without syncs the same check notices. `TIDEGATE_CHAOS_ROUNDS` sets how often.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -21,11 +21,15 @@ type Acknowledged = Arc<Mutex<Vec<(u64, String)>>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_message_survives() {
-    for seed in 0..SEEDS {
+    let seeds = std::env::var("TIDEGATE_CHAOS_ROUNDS").map_or(SEEDS, |seeds| {
+        seeds.parse().expect("TIDEGATE_CHAOS_ROUNDS is a number")
+    });
+    for seed in 0..seeds {
         if let Err(loss) = check(seed, SimDisk::new()).await {
             panic!("seed {seed}: {loss}");
         }
     }
+    println!("counted: {seeds} logs, {LOSSES} power losses each");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
