@@ -8,6 +8,10 @@ pub mod idle;
 pub mod load;
 pub mod webhook;
 
+/// The allocator of the binary, so that what is measured here is what runs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Whatever keeps a benchmark from its figure.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -7,6 +7,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tidegate::command::Cli;
 
+/// A request makes and frees some fifty small pieces of memory, many of them on different threads, and the log keeps the
+/// newest messages: the system's allocator took a third of ingest's CPU time for that, this one a tenth.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.run() {
