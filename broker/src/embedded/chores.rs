@@ -14,8 +14,6 @@ use super::segment::{self, Segment};
 use super::state::{Phase, State};
 use crate::metrics;
 
-/// Bytes written between two syncs, so that the flusher's own sync never waits for much.
-const PIECE: usize = 4 * 1024 * 1024;
 /// How often a full disk is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -120,34 +118,23 @@ fn write_ahead(log: &Log, number: u64) -> io::Result<()> {
 pub fn create_blank(disk: &dyn Disk, number: u64, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
     let name = segment::file_name(number);
     let unfinished = format!("{name}.tmp");
-    let file = disk.create(&unfinished)?;
-    if let Err(error) = fill(&*file, bytes) {
-        disk.remove(&unfinished)?;
-        return Err(error);
-    }
+    let file = match disk.create_blank(&unfinished, bytes) {
+        Ok(file) => file,
+        Err(error) => match disk.remove(&unfinished) {
+            Err(unremoved) if unremoved.kind() != io::ErrorKind::NotFound => return Err(unremoved),
+            _ => return Err(error),
+        },
+    };
     disk.rename(&unfinished, &name)?;
     disk.sync_names()?;
     Ok(file)
-}
-
-fn fill(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; PIECE.min(usize::try_from(bytes).unwrap_or(PIECE))];
-    let mut position = 0;
-    while position < bytes {
-        let piece = zeros
-            .len()
-            .min(usize::try_from(bytes - position).unwrap_or(usize::MAX));
-        file.write_at(&[&zeros[..piece]], position)?;
-        file.sync()?;
-        position += piece as u64;
-    }
-    Ok(())
 }
 
 /// Writes a full segment's index and lets it go from memory.
 pub fn seal_segment(log: &Log, segment: &Segment, seal: &Seal) -> io::Result<()> {
     // Only `durability = "fsync"` has synced it already; an index must never stand beside frames that may be lost.
     segment.file.sync()?;
+    segment.file.end_appends();
     let name = segment::index_name(segment.number);
     let bytes = match &*segment.index.read() {
         Index::Memory(index) => index.encode(seal),

@@ -168,7 +168,12 @@ impl Flusher<'_> {
     /// Writes neighbouring frames. Waits while the disk is full: they are in the chain already.
     fn write(&self, segment: &Segment, run: &[Write]) -> io::Result<()> {
         let parts: Vec<&[u8]> = run.iter().map(|write| &write.bytes[..]).collect();
-        while let Err(error) = segment.file.write_at(&parts, run[0].position) {
+        let write = || match self.log.config.durability {
+            Durability::Fsync => segment.file.append_at(&parts, run[0].position),
+            // The page cache is what makes these cheap.
+            Durability::Interval | Durability::Os => segment.file.write_at(&parts, run[0].position),
+        };
+        while let Err(error) = write() {
             if error.kind() != io::ErrorKind::StorageFull {
                 return Err(error);
             }

@@ -1,5 +1,5 @@
 //! A directory of the operating system: `pread`, `pwritev`, `fdatasync`.
-//! In and out: bytes. Takes no locks and keeps no cache; the page cache is the cache.
+//! In and out: bytes. Keeps no cache: the page cache is the cache, and what is appended goes past it (`direct`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -7,7 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Counters, Disk, DiskFile};
+use parking_lot::Mutex;
+
+use super::{Counters, Disk, DiskFile, direct::DirectFile, fill};
 
 /// Slices that one `pwritev` takes (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
@@ -32,24 +34,34 @@ impl OsDisk {
         }
     }
 
-    fn file(&self, file: File) -> Arc<dyn DiskFile> {
-        Arc::new(OsFile {
+    fn make(&self, path: &Path) -> io::Result<OsFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        Ok(self.file(options.open(path)?))
+    }
+
+    fn file(&self, file: File) -> OsFile {
+        OsFile {
             file,
+            direct: Mutex::new(None),
             counters: Arc::clone(&self.counters),
-        })
+        }
     }
 }
 
 impl Disk for OsDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(self.make(&self.directory.join(name))?))
+    }
+
+    fn create_blank(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.directory.join(name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)?;
-        Ok(self.file(file))
+        let mut file = self.make(&path)?;
+        match DirectFile::blank(&path, bytes, &self.counters)? {
+            Some(direct) => *file.direct.get_mut() = Some(direct),
+            None => fill(&file, bytes)?,
+        }
+        Ok(Arc::new(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -59,7 +71,7 @@ impl Disk for OsDisk {
             Err(error) if READ_ONLY.contains(&error.kind()) => File::open(&path)?,
             opened => opened?,
         };
-        Ok(self.file(file))
+        Ok(Arc::new(self.file(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -90,6 +102,8 @@ impl Disk for OsDisk {
 
 struct OsFile {
     file: File,
+    /// The same file past the page cache, while it is appended to and if it was written ahead that way.
+    direct: Mutex<Option<DirectFile>>,
     counters: Arc<Counters>,
 }
 
@@ -127,6 +141,17 @@ impl DiskFile for OsFile {
             }
         }
         Ok(())
+    }
+
+    fn append_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
+        match &mut *self.direct.lock() {
+            Some(direct) => direct.append(parts, position, (&self.file, &self.counters)),
+            None => self.write_at(parts, position),
+        }
+    }
+
+    fn end_appends(&self) {
+        *self.direct.lock() = None;
     }
 
     fn sync(&self) -> io::Result<()> {
