@@ -106,7 +106,6 @@ impl Draft {
 
     /// Fills in what only the log knows; returns the frame, its CRC and its records.
     pub fn seal(mut self, stamp: Stamp) -> (Bytes, u32, Vec<DraftRecord>) {
-        let mut records_crc = Vec::with_capacity(self.records.len() * 4);
         for record in &self.records {
             let start = record.position as usize;
             let header = &mut self.bytes[start..start + RECORD_HEADER];
@@ -119,7 +118,6 @@ impl Draft {
             header[16..24].copy_from_slice(&timestamp.0.to_le_bytes());
             let crc = crc32c::crc32c(&header[4..]).to_le_bytes();
             header[..4].copy_from_slice(&crc);
-            records_crc.extend_from_slice(&crc);
         }
         self.bytes.resize(self.length(), 0);
         let header = FrameHeader {
@@ -133,7 +131,10 @@ impl Draft {
             kind: RECORDS,
         };
         header.encode(stamp.mark, &mut self.bytes);
-        let crc = crc32c::crc32c_append(frame_crc(&self.bytes), &records_crc);
+        let headers = self.records.iter().map(|record| record.position as usize);
+        let crc = headers.fold(frame_crc(&self.bytes), |crc, start| {
+            crc32c::crc32c_append(crc, &self.bytes[start..start + 4])
+        });
         self.bytes[12..16].copy_from_slice(&crc.to_le_bytes());
         (Bytes::from(self.bytes), crc, self.records)
     }

@@ -200,10 +200,11 @@ impl Flusher<'_> {
         for (slot, end) in &group.readable {
             state.partitions[*slot].readable = *end;
         }
-        state.shrink_tail(log.config.tail_bytes_max);
+        let gone = state.shrink_tail(log.config.tail_bytes_max);
         let chores = !state.unsealed.is_empty();
         drop(state);
         log.durable.reach(group.last_sequence);
+        drop(gone);
         let mut woken = None;
         for (slot, _) in &group.readable {
             if woken.replace(*slot) != Some(*slot) {

@@ -359,19 +359,20 @@ impl State {
         .collect()
     }
 
-    /// Lets the oldest written records go until the tail is within its limit.
-    pub fn shrink_tail(&mut self, bytes_max: usize) {
+    /// Takes the oldest written records out until the tail is within its limit. They are returned because giving their
+    /// memory back takes long, for what is done under the lock.
+    pub fn shrink_tail(&mut self, bytes_max: usize) -> Vec<Bytes> {
+        let mut gone = Vec::new();
         while self.tail.bytes > bytes_max {
-            let Some((sequence, slot, length)) = self.tail.records.front().copied() else {
-                return;
+            let oldest = self.tail.records.front().copied();
+            let Some((_, slot, length)) = oldest.filter(|(sequence, ..)| *sequence <= self.written) else {
+                break;
             };
-            if sequence > self.written {
-                return;
-            }
-            self.tail.records.pop_front();
             self.tail.bytes -= length as usize + TAIL_RECORD_BYTES;
-            self.partitions[slot as usize].tail.pop_front();
+            gone.extend(self.partitions[slot as usize].tail.pop_front());
+            self.tail.records.pop_front();
         }
+        gone
     }
 }
 
