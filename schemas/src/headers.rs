@@ -5,6 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::json_text;
+
 /// The value of one header.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HeaderText(Box<[u8]>);
@@ -87,6 +89,19 @@ impl Headers {
             .iter()
             .filter(move |(have, _)| have == name)
             .filter_map(|(_, value)| value.as_str())
+    }
+
+    /// Writes them as metadata has them.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b"[" } else { b",[" });
+            json_text::text(out, name.as_bytes(), name);
+            out.push(b',');
+            json_text::text(out, value.as_bytes(), value);
+            out.push(b']');
+        }
+        out.push(b']');
     }
 
     /// Appends a header; the name is lowered.

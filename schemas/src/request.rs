@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::closed_set::closed_set;
+use crate::json_text::Object;
 use crate::meta::metadata;
 use crate::{EnvironmentId, Headers, Reason, RequestId, UnixMillis};
 
@@ -93,3 +94,142 @@ pub struct RequestMeta {
 }
 
 metadata!(RequestMeta = "request");
+
+/// A [`RequestMeta`] that borrows, of a message that ingest writes: it does so for every request, and copies nothing.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are those of RequestMeta")]
+pub struct RequestMetaRef<'a> {
+    pub v: u32,
+    pub kind: RequestKind,
+    pub id: RequestId,
+    pub environment: EnvironmentId,
+    pub integration: &'a str,
+    pub provider: &'a str,
+    pub connection: Option<&'a str>,
+    pub method: &'a str,
+    pub path: &'a str,
+    pub query: &'a str,
+    pub url: &'a str,
+    pub headers: &'a Headers,
+    pub received_at: UnixMillis,
+    pub remote: Option<&'a str>,
+    pub body_bytes: u64,
+    pub status: u16,
+    pub refusal: Option<Reason>,
+    pub detail: &'a str,
+}
+
+impl RequestMetaRef<'_> {
+    /// The bytes that [`Metadata::encode`](crate::Metadata::encode) writes for a [`RequestMeta`] of the same values.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let headers = self.headers.0.iter();
+        let headers: usize = headers
+            .map(|(name, value)| name.len() + value.as_bytes().len() + 8)
+            .sum();
+        let bytes = 512 + headers + self.path.len() + self.query.len() + self.url.len();
+        let id = |out: &mut Vec<u8>, id: uuid::Uuid| {
+            let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+            out.push(b'"');
+            out.extend_from_slice(id.as_hyphenated().encode_lower(&mut text).as_bytes());
+            out.push(b'"');
+        };
+        let given = |text: &'_ str| !text.is_empty();
+        let mut object = Object::with_capacity(bytes);
+        object
+            .number("v", self.v.into())
+            .text("kind", self.kind.label())
+            .member("id", |out| id(out, self.id.0))
+            .member("environment", |out| id(out, self.environment.0))
+            .text("integration", self.integration)
+            .text("provider", self.provider)
+            .text_if("connection", self.connection)
+            .text("method", self.method)
+            .text("path", self.path)
+            .text_if("query", Some(self.query).filter(|query| given(query)))
+            .text("url", self.url)
+            .member("headers", |out| self.headers.write(out))
+            .number("received_at", self.received_at.0)
+            .text_if("remote", self.remote)
+            .number("body_bytes", self.body_bytes)
+            .number("status", self.status.into())
+            .text_if("refusal", self.refusal.map(Reason::label))
+            .text_if("detail", Some(self.detail).filter(|detail| given(detail)))
+            .end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeaderText, Metadata as _};
+
+    fn check(meta: &RequestMeta) {
+        let borrowed = RequestMetaRef {
+            v: meta.v,
+            kind: meta.kind,
+            id: meta.id,
+            environment: meta.environment,
+            integration: &meta.integration,
+            provider: &meta.provider,
+            connection: meta.connection.as_deref(),
+            method: &meta.method,
+            path: &meta.path,
+            query: &meta.query,
+            url: &meta.url,
+            headers: &meta.headers,
+            received_at: meta.received_at,
+            remote: meta.remote.as_deref(),
+            body_bytes: meta.body_bytes,
+            status: meta.status,
+            refusal: meta.refusal,
+            detail: &meta.detail,
+        };
+        let (borrowed, owned) = (borrowed.encode(), meta.encode());
+        assert_eq!(
+            String::from_utf8_lossy(&borrowed),
+            String::from_utf8_lossy(&owned)
+        );
+    }
+
+    #[test]
+    fn borrowed_metadata_is_written_as_owned_metadata_is() {
+        let least = RequestMeta {
+            v: crate::WRITE_VERSION,
+            kind: RequestKind::Received,
+            id: RequestId::new(UnixMillis(7)),
+            environment: EnvironmentId::new(UnixMillis(8)),
+            integration: "crm".to_owned(),
+            provider: "acme".to_owned(),
+            connection: None,
+            method: "POST".to_owned(),
+            path: "/webhook".to_owned(),
+            query: String::new(),
+            url: String::new(),
+            headers: Headers::default(),
+            received_at: UnixMillis(9),
+            remote: None,
+            body_bytes: 0,
+            status: 200,
+            refusal: None,
+            detail: String::new(),
+            spilled: false,
+            replay: None,
+        };
+        check(&least);
+        let mut most = RequestMeta {
+            kind: RequestKind::Refused,
+            connection: Some("c-\"1\"".to_owned()),
+            query: "a=b".to_owned(),
+            url: "https://hooks.example.com/webhook?a=b".to_owned(),
+            remote: Some("192.0.2.7".to_owned()),
+            body_bytes: 17,
+            status: 401,
+            refusal: Some(Reason::BadRequest),
+            detail: "broke off".to_owned(),
+            ..least
+        };
+        most.headers.push("X-Raw", HeaderText::new(vec![0xff, 0]));
+        check(&most);
+    }
+}
