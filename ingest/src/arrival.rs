@@ -1,13 +1,15 @@
 //! A request as it arrived, before its body: id, time, head. In: hyper's parts. Out: what the engine reads
-//! ([`RawRequest`]) and what is appended ([`RequestMeta`]). Decides nothing.
+//! ([`RawRequest`]) and what is appended ([`RequestMetaRef`]). Decides nothing.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
 use tidegate_providers::{ActiveSecret, Credentials, RawRequest};
 use tidegate_registry::{Integration, StoredSecret};
-use tidegate_schemas::{HeaderText, Headers, RequestId, RequestKind, RequestMeta, UnixMillis, WRITE_VERSION};
+use tidegate_schemas::{
+    HeaderText, Headers, RequestId, RequestKind, RequestMetaRef, UnixMillis, WRITE_VERSION,
+};
 
 use crate::judge::At;
 
@@ -20,12 +22,13 @@ pub struct Arrival {
     /// Its headers.
     pub headers: Headers,
     head: Parts,
-    remote: SocketAddr,
+    /// The address that it came from.
+    remote: Arc<str>,
 }
 
 impl Arrival {
     /// Takes a request's head over.
-    pub fn new(mut head: Parts, remote: SocketAddr, received_at: UnixMillis) -> Self {
+    pub fn new(mut head: Parts, remote: Arc<str>, received_at: UnixMillis) -> Self {
         let headers = std::mem::take(&mut head.headers);
         let headers = headers
             .iter()
@@ -103,28 +106,26 @@ impl Arrival {
     }
 
     /// What is appended beside the body.
-    pub fn meta(&self, at: At<'_>, kind: RequestKind, status: u16) -> RequestMeta {
-        RequestMeta {
+    pub fn meta<'a>(&'a self, at: At<'a>, kind: RequestKind, status: u16) -> RequestMetaRef<'a> {
+        RequestMetaRef {
             v: WRITE_VERSION,
             kind,
             id: self.id,
             environment: at.integration.environment,
-            integration: at.integration.key.clone(),
-            provider: at.integration.provider.clone(),
-            connection: at.target.connection.clone(),
-            method: self.method().to_owned(),
-            path: self.path().to_owned(),
-            query: self.query().to_owned(),
-            url: String::new(),
-            headers: self.headers.clone(),
+            integration: &at.integration.key,
+            provider: &at.integration.provider,
+            connection: at.target.connection.as_deref(),
+            method: self.method(),
+            path: self.path(),
+            query: self.query(),
+            url: "",
+            headers: &self.headers,
             received_at: self.received_at,
-            remote: Some(self.remote.ip().to_string()),
+            remote: Some(&self.remote),
             body_bytes: 0,
             status,
             refusal: None,
-            detail: String::new(),
-            spilled: false,
-            replay: None,
+            detail: "",
         }
     }
 }

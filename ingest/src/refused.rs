@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tidegate_broker::{Broker, Record};
-use tidegate_schemas::{IntegrationId, Metadata as _, RequestMeta, Topic};
+use tidegate_schemas::{IntegrationId, Topic};
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
@@ -51,8 +51,9 @@ impl Refused {
         }
     }
 
-    /// Appends the request's metadata and the first bytes of its body, unless its integration has had its share.
-    pub fn record(&self, place: Place, meta: impl FnOnce() -> RequestMeta, body: &Bytes) {
+    /// Appends the request's metadata and the first bytes of its body, unless its integration, whose key
+    /// is given, has had its share.
+    pub fn record(&self, place: Place, (key, meta): (&str, impl FnOnce() -> Vec<u8>), body: &Bytes) {
         let granted = self
             .rates
             .take(place.integration, self.rate, Instant::now())
@@ -63,12 +64,11 @@ impl Refused {
         else {
             return metrics::unrecorded();
         };
-        let meta = meta();
         let record = Record {
             topic: Topic::Requests,
             partition: place.partition,
-            key: Bytes::from(meta.integration.clone()),
-            meta: Bytes::from(meta.encode()),
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            meta: Bytes::from(meta()),
             // A copy, so that the whole body is not held for its first bytes.
             value: Bytes::copy_from_slice(&body[..body.len().min(self.body_bytes_max)]),
         };

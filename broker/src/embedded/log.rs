@@ -90,17 +90,13 @@ impl Log {
             Some((topic, partition, offset)) => Some((self.slot(topic, partition)?, offset)),
             None => None,
         };
-        let placed = self
-            .place(
-                draft,
-                &Ask {
-                    class,
-                    now: (self.host.now)(),
-                    expected,
-                    awaited: waits,
-                },
-            )
-            .await?;
+        let ask = Ask {
+            class,
+            now: (self.host.now)(),
+            expected,
+            awaited: waits,
+        };
+        let placed = self.place(draft, ask).await?;
         if waits && !self.durable.wait(placed.sequence).await {
             return Err(AppendError::Closed);
         }
@@ -121,7 +117,7 @@ impl Log {
             expected: None,
             awaited: false,
         };
-        self.place(draft, &ask).await.map(drop)
+        self.place(draft, ask).await.map(drop)
     }
 
     /// Appends messages again under their own offsets and waits until that is durable; for the retention thread.
@@ -208,15 +204,20 @@ impl Log {
         self.retention_wanted.notify_all();
     }
 
-    async fn place(&self, draft: Draft, ask: &Ask) -> Result<InPlace, AppendError> {
+    async fn place(&self, draft: Draft, ask: Ask) -> Result<InPlace, AppendError> {
         let mut draft = Some(draft);
+        match self.try_place(&mut draft, &ask)? {
+            Some(placed) => Ok(placed),
+            // Apart, so that whoever waits for an append does not carry what only this needs.
+            None => Box::pin(self.place_later(draft, ask)).await,
+        }
+    }
+
+    async fn place_later(&self, mut draft: Option<Draft>, ask: Ask) -> Result<InPlace, AppendError> {
         loop {
-            if let Some(placed) = self.try_place(&mut draft, ask)? {
-                return Ok(placed);
-            }
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();
-            if let Some(placed) = self.try_place(&mut draft, ask)? {
+            if let Some(placed) = self.try_place(&mut draft, &ask)? {
                 return Ok(placed);
             }
             room.await;
