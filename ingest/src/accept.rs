@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tidegate_broker::Record;
 use tidegate_providers::Definition;
 use tidegate_registry::Integration;
-use tidegate_schemas::{Metadata as _, Outcome, Reason, RequestKind, RequestMeta, Topic, UnixMillis};
+use tidegate_schemas::{Outcome, Reason, RequestKind, RequestMetaRef, Topic, UnixMillis};
 
 use crate::answer;
 use crate::arrival::Arrival;
@@ -37,22 +37,28 @@ pub struct Door {
     counters: Counters,
 }
 
-/// One connection's way in.
+/// One connection's way in. Its requests count references to it alone: a counter that all threads change costs more.
 pub struct Sender {
     /// What it shares with the others.
     pub door: Arc<Door>,
-    /// Where it comes from.
-    pub remote: SocketAddr,
+    /// The address that it comes from.
+    remote: Arc<str>,
 }
 
 impl Sender {
+    /// The way in of a connection from `remote`.
+    pub fn new(door: Arc<Door>, remote: SocketAddr) -> Arc<Self> {
+        let remote = remote.ip().to_string().into();
+        Arc::new(Self { door, remote })
+    }
+
     /// Answers one request.
     pub fn receive(
-        &self,
+        self: &Arc<Self>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Reply, Infallible>> + Send + use<> {
-        let (door, remote) = (self.door.clone(), self.remote);
-        async move { Ok(door.receive(request, remote).await) }
+        let sender = self.clone();
+        async move { Ok(sender.door.receive(request, &sender.remote).await) }
     }
 }
 
@@ -93,10 +99,10 @@ impl Door {
         &self.context.config
     }
 
-    async fn receive(&self, request: Request<Incoming>, remote: SocketAddr) -> Reply {
+    async fn receive(&self, request: Request<Incoming>, remote: &Arc<str>) -> Reply {
         let received_at = UnixMillis::from(SystemTime::now());
         let (head, incoming) = request.into_parts();
-        let arrival = Arrival::new(head, remote, received_at);
+        let arrival = Arrival::new(head, remote.clone(), received_at);
         let retry_after = self.config().retry_after_seconds;
         let (target, integration, definition) = match self.locate(&arrival).await {
             Ok(found) => found,
@@ -119,11 +125,12 @@ impl Door {
                 let meta = || {
                     let mut meta = arrival.meta(at, RequestKind::Refused, status);
                     meta.refusal = Some(refusal.reason);
-                    meta.detail = refusal.message.clone();
+                    meta.detail = &refusal.message;
                     meta.body_bytes = (body.len() as u64).max(arrival.announced_bytes());
-                    meta
+                    meta.encode()
                 };
-                self.refused.record(at.place(None), meta, &body);
+                self.refused
+                    .record(at.place(None), (&integration.key, meta), &body);
                 let mut reply = reply::refuse(arrival.id, &refusal, retry_after);
                 if let Some((rate, take)) = rate {
                     rate_headers(&mut reply, rate, take);
@@ -141,10 +148,8 @@ impl Door {
         let target = route::target(arrival.path(), arrival.query()).map_err(unknown)?;
         let integration = match self.integration(&target) {
             Ok(found) => found,
-            Err(_) => {
-                self.read_to_end().await?;
-                self.integration(&target).map_err(unknown)?
-            }
+            // Apart, as all that is rare: a request's future is moved about, and this would make it larger.
+            Err(_) => Box::pin(self.integration_at_end(&target)).await?,
         };
         let definition = self.context.catalogue.get(&integration.provider).ok_or_else(|| {
             let message = format!(
@@ -154,6 +159,11 @@ impl Door {
             Refusal::new(Reason::NotReady, message)
         })?;
         Ok((target, integration, definition))
+    }
+
+    async fn integration_at_end(&self, target: &Target) -> Result<Arc<Integration>, Refusal> {
+        self.read_to_end().await?;
+        self.integration(target).map_err(unknown)
     }
 
     fn integration(&self, target: &Target) -> Result<Arc<Integration>, Reason> {
@@ -261,13 +271,13 @@ impl Door {
         let url = arrival.url(&self.context.public_url, at.integration);
         let judged = match judge(self, arrival.raw(body, &url, at.integration), (at, Early::Yes)) {
             Err(refusal) if refusal.reason.outcome() == Some(Outcome::Rejected) => {
-                self.judge_again(arrival, (body, &url), at).await?
+                Box::pin(self.judge_again(arrival, (body, &url), at)).await?
             }
             judged => judged?,
         };
         match judged {
             Judged::Handshake(Ok(answer)) => {
-                let reply = answer::carry_out(self, arrival.id, answer, at).await?;
+                let reply = Box::pin(answer::carry_out(self, arrival.id, answer, at)).await?;
                 self.record_answered((arrival, body), at, (Reason::Handshake, reply.status()));
                 Ok(reply)
             }
@@ -279,7 +289,7 @@ impl Door {
             Judged::Genuine { reply, place } => {
                 let status = reply.as_ref().map_or(200, |reply| reply.status);
                 let mut meta = arrival.meta(at, RequestKind::Received, status);
-                meta.url = url;
+                meta.url = &url;
                 self.append(meta, body, place).await?;
                 Ok(reply.map_or_else(
                     || reply::success(arrival.id),
@@ -313,7 +323,7 @@ impl Door {
     }
 
     /// Appends a request, and returns when it is durable.
-    async fn append(&self, mut meta: RequestMeta, body: &Bytes, place: Place) -> Result<(), Refusal> {
+    async fn append(&self, mut meta: RequestMetaRef<'_>, body: &Bytes, place: Place) -> Result<(), Refusal> {
         meta.body_bytes = body.len() as u64;
         let record = Record {
             topic: Topic::Requests,
@@ -348,9 +358,10 @@ impl Door {
             let mut meta = arrival.meta(at, kind, status.as_u16());
             meta.refusal = Some(reason);
             meta.body_bytes = body.len() as u64;
-            meta
+            meta.encode()
         };
-        self.refused.record(at.place(None), meta, body);
+        self.refused
+            .record(at.place(None), (&at.integration.key, meta), body);
     }
 }
 

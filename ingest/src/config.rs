@@ -16,7 +16,7 @@ pub struct Config {
     pub threads: usize,
     /// The largest body, in bytes; more is answered 413.
     pub body_bytes_max: usize,
-    /// How many headers a request may have; more is answered 431.
+    /// How many headers a request may have; more is answered 431. Above 99 every request costs more.
     pub header_count_max: usize,
     /// How large all headers together may be, in bytes; more is answered 431.
     pub header_bytes_max: usize,
@@ -48,7 +48,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             threads: 0,
             body_bytes_max: 25 << 20,
-            header_count_max: 128,
+            header_count_max: 96,
             header_bytes_max: 64 << 10,
             header_timeout_ms: 30_000,
             body_timeout_ms: 60_000,

@@ -10,6 +10,7 @@ mod answer;
 mod arrival;
 mod body;
 mod config;
+mod drain;
 mod inflight;
 mod judge;
 mod metrics;

@@ -17,13 +17,16 @@ use tidegate_registry::Registry;
 use tidegate_schemas::{IntegrationId, Reason, Secret};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::{Door, Sender};
 use crate::config::Config;
+use crate::drain::Drain;
 use crate::reply::Refusal;
 use crate::socket::Socket;
+
+/// How many headers hyper takes by itself, on the stack; for more it asks for 16 KiB of memory at every request.
+const HYPER_HEADERS: usize = 100;
 
 /// Asks the registry's writer to keep a secret that a handshake delivered, for an integration or one of its
 /// connections; resolves when it is durable, false when none was awaited any more.
@@ -69,7 +72,7 @@ pub enum Error {
 /// Ingest, running.
 pub struct Ingest {
     address: SocketAddr,
-    drain: CancellationToken,
+    drain: Drain,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -97,7 +100,7 @@ impl Ingest {
         if context.public_url.is_empty() {
             context.public_url = format!("http://{address}");
         }
-        let drain = CancellationToken::new();
+        let drain = Drain::default();
         let connections = Arc::new(Semaphore::new(context.config.connections_max));
         let door = Arc::new(Door::new(context));
         let threads = listeners
@@ -130,7 +133,7 @@ impl Ingest {
     /// Takes no new connections, finishes the requests in flight, and returns when all threads have ended, at the
     /// latest after `ingest.drain_timeout_ms`.
     pub async fn drain(self) {
-        self.drain.cancel();
+        self.drain.begin();
         let join = tokio::task::spawn_blocking(move || {
             self.threads
                 .into_iter()
@@ -158,7 +161,7 @@ fn bind(address: SocketAddr, backlog: i32) -> std::io::Result<std::net::TcpListe
 struct Thread {
     door: Arc<Door>,
     connections: Arc<Semaphore>,
-    drain: CancellationToken,
+    drain: Drain,
 }
 
 impl Thread {
@@ -179,7 +182,7 @@ impl Thread {
         while let Some((stream, remote, permit)) = self.next(&listener).await {
             let (door, drain) = (self.door.clone(), self.drain.clone());
             open.spawn(async move {
-                connection(stream, Sender { door, remote }, drain).await;
+                connection(stream, Sender::new(door, remote), drain).await;
                 drop(permit);
             });
         }
@@ -219,14 +222,14 @@ impl Thread {
         };
         tokio::select! {
             biased;
-            () = self.drain.cancelled() => None,
+            () = self.drain.begins() => None,
             accepted = accept => accepted,
         }
     }
 }
 
 /// Serves one connection, HTTP/1.1 or HTTP/2 without TLS, as its first bytes tell.
-async fn connection(stream: TcpStream, sender: Sender, drain: CancellationToken) {
+async fn connection(stream: TcpStream, sender: Arc<Sender>, drain: Drain) {
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "a connection broke at once");
     }
@@ -234,7 +237,7 @@ async fn connection(stream: TcpStream, sender: Sender, drain: CancellationToken)
     let limit = sender.door.config().header_timeout();
     let peeked = tokio::select! {
         biased;
-        () = drain.cancelled() => return,
+        () = drain.begins() => return,
         peeked = tokio::time::timeout(limit, stream.peek(&mut preface)) => peeked,
     };
     match peeked {
@@ -244,30 +247,26 @@ async fn connection(stream: TcpStream, sender: Sender, drain: CancellationToken)
     }
 }
 
-async fn http1(stream: TcpStream, sender: Sender, drain: CancellationToken) {
+async fn http1(stream: TcpStream, sender: Arc<Sender>, drain: Drain) {
     let config = sender.door.config();
     let mut builder = hyper::server::conn::http1::Builder::new();
     // hyper's own limits lie above ours, so that ours are the ones that are named.
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout())
-        .max_headers(config.header_count_max * 2 + 16)
         .max_buf_size((config.header_bytes_max * 2).max(128 << 10))
         .half_close(true);
-    let socket = Socket::new(stream);
+    if config.header_count_max >= HYPER_HEADERS {
+        builder.max_headers(config.header_count_max * 2 + 16);
+    }
     let service = service_fn(|request| sender.receive(request));
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(socket.clone()), service));
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = drain.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = result
-        && error.is_timeout()
-        && socket.head_begun()
-    {
+    let mut served = builder.serve_connection(TokioIo::new(Socket::new(stream)), service);
+    let result = drain
+        .serve(&mut served, |served| served.graceful_shutdown())
+        .await;
+    let Err(error) = result else { return };
+    let socket = served.into_parts().io.into_inner();
+    if error.is_timeout() && socket.head_begun() {
         socket.refuse(&Refusal::new(
             Reason::HeaderTimeout,
             "the headers did not arrive within ingest.header_timeout_ms",
@@ -275,7 +274,7 @@ async fn http1(stream: TcpStream, sender: Sender, drain: CancellationToken) {
     }
 }
 
-async fn http2(stream: TcpStream, sender: Sender, drain: CancellationToken) {
+async fn http2(stream: TcpStream, sender: Arc<Sender>, drain: Drain) {
     let config = sender.door.config();
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     let header_bytes = u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX);
@@ -285,14 +284,10 @@ async fn http2(stream: TcpStream, sender: Sender, drain: CancellationToken) {
         .max_concurrent_streams(256)
         .keep_alive_interval(Some(config.header_timeout()));
     let service = service_fn(|request| sender.receive(request));
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = drain.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
+    let mut served = builder.serve_connection(TokioIo::new(stream), service);
+    let result = drain
+        .serve(&mut served, |served| served.graceful_shutdown())
+        .await;
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP/2 connection ended");
     }

@@ -4,8 +4,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tidegate_schemas::{Reason, RequestId, UnixMillis};
@@ -14,34 +12,28 @@ use tokio::net::TcpStream;
 
 use crate::reply::{Refusal, code_of, status_of};
 
-/// A connection, shared with who must answer when hyper gives up on it.
-#[derive(Clone)]
-pub struct Socket(Arc<Inner>);
-
-struct Inner {
+/// A connection.
+pub struct Socket {
     stream: TcpStream,
     /// Whether bytes came in since the last reply.
-    begun: AtomicBool,
+    begun: bool,
 }
 
 impl Socket {
     /// Wraps an accepted connection.
     pub fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Inner {
-            stream,
-            begun: AtomicBool::new(false),
-        }))
+        Self { stream, begun: false }
     }
 
     /// Whether a head had begun and got no reply yet.
     pub fn head_begun(&self) -> bool {
-        self.0.begun.load(Ordering::Relaxed)
+        self.begun
     }
 
     /// Writes a whole refusal and nothing more; hyper is done with this connection.
     pub fn refuse(&self, refusal: &Refusal) {
         let reply = raw_refusal(refusal);
-        if let Err(error) = self.0.stream.try_write(&reply) {
+        if let Err(error) = self.stream.try_write(&reply) {
             tracing::debug!(%error, "the refusal of a broken connection was not written");
         }
     }
@@ -80,51 +72,34 @@ fn stands_for(written: &[u8]) -> Option<Refusal> {
 
 impl AsyncRead for Socket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.stream.poll_read_ready(cx))?;
-            match self.0.stream.try_read_buf(buffer) {
-                Ok(read) => {
-                    if read > 0 {
-                        self.0.begun.store(true, Ordering::Relaxed);
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.begun |= buffer.filled().len() > before;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(refusal) = stands_for(bytes) {
             self.refuse(&refusal);
             return Poll::Ready(Ok(bytes.len()));
         }
-        loop {
-            ready!(self.0.stream.poll_write_ready(cx))?;
-            match self.0.stream.try_write(bytes) {
-                Ok(written) => {
-                    self.0.begun.store(false, Ordering::Relaxed);
-                    return Poll::Ready(Ok(written));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.begun = false;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket2::SockRef::from(&self.0.stream).shutdown(std::net::Shutdown::Write))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
