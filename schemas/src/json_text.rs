@@ -66,7 +66,6 @@ impl Object {
 /// Writes a text: its bytes where they are plain, else as its type has it.
 pub(crate) fn text(out: &mut Vec<u8>, bytes: &[u8], value: &impl Serialize) {
     if is_plain(bytes) {
-        out.reserve(bytes.len() + 2);
         out.push(b'"');
         out.extend_from_slice(bytes);
         out.push(b'"');
@@ -77,11 +76,16 @@ pub(crate) fn text(out: &mut Vec<u8>, bytes: &[u8], value: &impl Serialize) {
 
 /// Whether bytes are ASCII that JSON writes as it is.
 fn is_plain(bytes: &[u8]) -> bool {
-    let (eights, rest) = bytes.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let marks = eights.iter().chain([&last]);
-    marks.fold(0, |all, eight| all | escaped(u64::from_ne_bytes(*eight))) & HIGH == 0
+    let Some(last) = bytes.last_chunk::<8>() else {
+        let plain = |byte: &u8| (0x20..0x80).contains(byte) && *byte != b'"' && *byte != b'\\';
+        return bytes.iter().all(plain);
+    };
+    // The last eight overlap those before them, so that none are left over.
+    let mut marks = escaped(u64::from_ne_bytes(*last));
+    for eight in bytes.as_chunks::<8>().0 {
+        marks |= escaped(u64::from_ne_bytes(*eight));
+    }
+    marks & HIGH == 0
 }
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);

@@ -22,6 +22,8 @@ use tidegate_schemas::{
 };
 use tidegate_sinks::audit::{Audit, Config, Question, Reader, migrate};
 use tokio_util::sync::CancellationToken;
+// Its allocator.
+use tidegate_bench as _;
 
 type Failure = Box<dyn Error + Send + Sync>;
 

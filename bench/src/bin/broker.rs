@@ -11,6 +11,8 @@ use bytes::Bytes;
 use tidegate_broker::embedded::Config;
 use tidegate_broker::{Broker, Record};
 use tidegate_schemas::Topic;
+// Its allocator.
+use tidegate_bench as _;
 
 const RUNTIMES: u64 = 2;
 /// Bytes of an append's frame.

@@ -22,6 +22,8 @@ use tidegate_schemas::{
     WRITE_VERSION,
 };
 use tokio_util::sync::CancellationToken;
+// Its allocator.
+use tidegate_bench as _;
 
 /// How many connections the integration has, so that finding one costs what it costs.
 const CONNECTIONS: usize = 10_000;

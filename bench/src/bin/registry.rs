@@ -11,6 +11,8 @@ use std::sync::Arc;
 use rustix::time::{ClockId, clock_gettime};
 use tidegate_registry::{Change, Connection, Entity, Integration, KEY_BYTES, Keyring, Tables};
 use tidegate_schemas::{EnvironmentId, IntegrationId, Secret, UnixMillis};
+// Its allocator.
+use tidegate_bench as _;
 
 const LOOKUPS: usize = 2_000_000;
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
