@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use tidegate_schemas::UnixMillis;
 
+use crate::signature::pem;
 use crate::signature::public_key::{Jwk, PublicKey};
+
+/// How many certificates of a chain are kept: no authority needs more than a leaf and three between it and the root.
+const CHAIN_MAX: usize = 8;
 
 /// A key that must be fetched. The address has passed the definition's host rule already; the caller dials it under
 /// the SSRF rule, bounded in time and size.
@@ -71,6 +75,8 @@ pub struct FetchedKey {
     pub key: KeyMaterial,
     /// From when to when it may be used, where a certificate says so.
     pub valid: Option<(UnixMillis, UnixMillis)>,
+    /// The certificate and those that were served behind it, in DER; none for a bare key.
+    pub chain: Arc<[Vec<u8>]>,
 }
 
 /// What a fetched key is.
@@ -150,6 +156,7 @@ fn jwks(bytes: &[u8]) -> Result<Vec<FetchedKey>, KeyError> {
             key_id: jwk.kid,
             key,
             valid: None,
+            chain: Arc::default(),
         })
     });
     Ok(keys.collect())
@@ -179,11 +186,20 @@ fn certificate(bytes: &[u8]) -> Result<FetchedKey, KeyError> {
         what: "certificate",
         problem: problem(),
     })?;
-    let key = KeyMaterial::Public(key);
+    let mut chain: Vec<_> = pem::blocks(bytes)
+        .into_iter()
+        .filter(|block| block.label == "CERTIFICATE")
+        .map(|block| block.der)
+        .take(CHAIN_MAX)
+        .collect();
+    if chain.is_empty() {
+        chain.push(bytes.to_vec());
+    }
     Ok(FetchedKey {
         key_id: None,
-        key,
+        key: KeyMaterial::Public(key),
         valid,
+        chain: chain.into(),
     })
 }
 
@@ -203,6 +219,7 @@ fn text(bytes: &[u8], name: &str) -> Result<FetchedKey, KeyError> {
         key_id: None,
         key,
         valid: None,
+        chain: Arc::default(),
     })
 }
 

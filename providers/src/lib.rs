@@ -34,6 +34,7 @@ mod mask;
 mod path;
 pub mod payload;
 mod pick;
+mod query_hash;
 mod reply;
 mod request;
 mod selector;

@@ -226,6 +226,10 @@ impl Source {
             Source::Secret => Cow::Borrowed(scope.secret?),
             Source::FormSorted => Cow::Owned(request.form()?.sorted(raw.body)),
             Source::SignedHeaders(list) => Cow::Owned(signed_headers(scope, list)?),
+            Source::QueryStringHash(base) => {
+                let base = base.as_ref().and_then(|name| request.cfg(name));
+                Cow::Owned(crate::query_hash::query_string_hash(raw, base).into_bytes())
+            }
             Source::Join(selectors) => {
                 let texts = selectors.iter().map(|selector| selector.pick(scope));
                 Cow::Owned(texts.collect::<Option<Vec<_>>>()?.concat())
@@ -299,7 +303,7 @@ fn query<'r>(query: &'r str, name: &str) -> Option<Text<'r>> {
     })
 }
 
-fn url_path(url: &str) -> &str {
+pub(crate) fn url_path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
     path.split(['?', '#']).next().unwrap_or(path)

@@ -43,6 +43,8 @@ pub(crate) enum Source {
     Secret,
     FormSorted,
     SignedHeaders(String),
+    /// The hash of method, path and query; the path below that of this constant's URL.
+    QueryStringHash(Option<String>),
     Join(Vec<Selector>),
     Literal(String),
 }
@@ -206,6 +208,9 @@ impl Source {
                     .map_err(|_| "write path:N, N a number".to_owned())?,
             ),
             "signed_headers" => Source::SignedHeaders(named("signed_headers:NAME")?.to_ascii_lowercase()),
+            "query_string_hash" => {
+                Source::QueryStringHash(rest.map(|name| declared(name, terms)).transpose()?)
+            }
             _ if rest.is_some() => return Err(format!("there is no source `{word}:…`")),
             "method" => Source::Method,
             "url" => Source::Url,

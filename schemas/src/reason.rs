@@ -75,6 +75,8 @@ closed_set! {
         KeyUnavailable = "key_unavailable",
         /// The key's address is outside the definition's host rule.
         KeyAddressRefused = "key_address_refused",
+        /// The certificate's chain ends in no root that the definition trusts, or is another's.
+        KeyUntrusted = "key_untrusted",
         /// A stronger scheme is configured than the one presented.
         Downgrade = "downgrade",
         /// No connection tells which connection's secret to verify with.
@@ -179,7 +181,9 @@ impl Reason {
             }
             R::TimestampMalformed | R::Expired | R::TokenWrong | R::SecretMissing => Outcome::Rejected,
             R::SecretUnusable | R::JwtMalformed | R::JwtAlgorithm | R::ClaimWrong => Outcome::Rejected,
-            R::KeyUnknown | R::KeyUnavailable | R::KeyAddressRefused | R::Downgrade => Outcome::Rejected,
+            R::KeyUnknown | R::KeyUnavailable | R::KeyAddressRefused | R::KeyUntrusted | R::Downgrade => {
+                Outcome::Rejected
+            }
             R::ConnectionUnknown | R::OriginWrong => Outcome::Rejected,
             R::BodyNotJson | R::BodyNotForm | R::BodyTooDeep | R::EventsMissing => Outcome::Malformed,
             R::TooManyEvents | R::TooManyConnections | R::IdentifierMissing => Outcome::Malformed,

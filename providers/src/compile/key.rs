@@ -7,6 +7,7 @@ use super::verify::Reader;
 use crate::address::AddressRule;
 use crate::key_set::KeyKind;
 use crate::selector::Source;
+use crate::signature::chain::ChainRule;
 use crate::signature::key::{Key, KeyDecode, KeyFrom};
 use crate::signature::public_key::PublicKey;
 use toml::Value as Toml;
@@ -38,6 +39,7 @@ impl<'t> Reader<'_, 't, '_> {
 
     fn key_from(&self, keys: &Keys<'t>) -> Read<KeyFrom> {
         let key_id = keys.value("kid", self.place)?;
+        let chain = self.chain(keys)?;
         let json = keys.owned("json")?;
         if !matches!(keys.text("from")?, None | Some("secret")) {
             return keys.problem(
@@ -52,6 +54,7 @@ impl<'t> Reader<'_, 't, '_> {
                 url,
                 rule,
                 key_id,
+                chain,
             })
         };
         let given = ["constant", "jwks", "openid", "certificate", "url"].map(|name| keys.text(name));
@@ -76,6 +79,19 @@ impl<'t> Reader<'_, 't, '_> {
                 None => keys.problem("json", "name the member of the fetched JSON that holds the key"),
             },
             _ => keys.problem("from", "a key comes from one place"),
+        }
+    }
+
+    /// What a certificate's chain must end in.
+    fn chain(&self, keys: &Keys<'t>) -> Read<Option<ChainRule>> {
+        let (chain, name) = (keys.text("chain")?, keys.text("name")?);
+        match (chain, keys.text("certificate")?, name) {
+            (Some(roots), Some(_), name) => ChainRule::parse(roots, name)
+                .map(Some)
+                .or_else(|problem| keys.problem("chain", problem)),
+            (Some(_), None, _) => keys.problem("chain", "only a `certificate` has a chain"),
+            (None, _, Some(_)) => keys.problem("name", "a certificate's name counts only with its `chain`"),
+            (None, _, None) => Ok(None),
         }
     }
 

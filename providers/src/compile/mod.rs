@@ -3,6 +3,7 @@
 
 mod answer;
 mod event;
+mod jwt;
 mod key;
 mod keys;
 mod verify;

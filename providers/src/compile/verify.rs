@@ -15,7 +15,6 @@ use crate::signature::asymmetric::{Algorithm, PublicKeyScheme};
 use crate::signature::digest::DigestScheme;
 use crate::signature::hash::Hash;
 use crate::signature::hmac::HmacScheme;
-use crate::signature::jwt::{JwtAlgorithm, JwtScheme};
 use crate::signature::key::KeyDecode;
 use crate::signature::presented::{List, Presented, Which};
 use crate::signature::signed::Signed;
@@ -212,82 +211,7 @@ impl<'t, 'c> Reader<'_, 't, 'c> {
         }))
     }
 
-    fn jwt(&self) -> Read<(Scheme, Proof)> {
-        // The document may be the token's claims: it cannot be looked for in them.
-        let terms = self.place.allowing(Allow {
-            body: false,
-            ..self.place.allow
-        });
-        let mut tokens = self.places("token", terms)?;
-        let algorithms = self.keys.texts("algorithms")?;
-        let algorithms = algorithms
-            .into_iter()
-            .map(|name| self.keys.word_of::<JwtAlgorithm>("algorithms", name));
-        let algorithms = algorithms.collect::<Read<Vec<_>>>()?;
-        let (Some(token), 0) = (tokens.pop(), tokens.len()) else {
-            return self.keys.problem("token", "a JWT stands in one place");
-        };
-        let key = self.key(KeyDecode::Utf8)?;
-        self.check_public(&key)?;
-        let symmetric = algorithms
-            .iter()
-            .filter(|algorithm| algorithm.hash().is_some())
-            .count();
-        if algorithms.is_empty() || (symmetric > 0 && (symmetric < algorithms.len() || !key.is_from_secret()))
-        {
-            let problem = "list algorithms of one kind: HS ones with a secret, or others with a public key; write two blocks";
-            return self.keys.problem("algorithms", problem);
-        }
-        let claims = self.claims("claims")?;
-        let claims_with_body = self.claims("claims_with_body")?;
-        let templates = || {
-            claims
-                .iter()
-                .chain(&claims_with_body)
-                .flat_map(|(_, templates)| templates)
-        };
-        let bound = token.binds_body() || templates().any(Template::binds_body);
-        let required = self
-            .keys
-            .raw("require_claims")
-            .map(|_| self.keys.texts("require_claims"))
-            .transpose()?;
-        let scheme = JwtScheme {
-            token,
-            prefix: self.keys.text("prefix")?.unwrap_or_default().to_owned(),
-            algorithms,
-            key,
-            leeway_millis: self.keys.number("leeway")?.unwrap_or(60).saturating_mul(1000),
-            require_claims: required
-                .unwrap_or_else(|| vec!["exp"])
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            claims,
-            claims_with_body,
-            timestamp: self.timestamp()?,
-        };
-        Ok((
-            Scheme::Jwt(scheme),
-            if bound { Proof::Body } else { Proof::Origin },
-        ))
-    }
-
-    fn claims(&self, key: &'t str) -> Read<Vec<(String, Vec<Template>)>> {
-        let Some(keys) = self.keys.table(key)? else {
-            return Ok(Vec::new());
-        };
-        let claims = keys.names().into_iter().map(|name| {
-            let texts = keys.texts(name)?.into_iter();
-            let templates = texts
-                .map(|text| keys.template_of(name, text, self.place))
-                .collect::<Read<_>>()?;
-            Ok((name.to_owned(), templates))
-        });
-        claims.collect()
-    }
-
-    fn places(&self, key: &'t str, terms: Terms<'_>) -> Read<Vec<Selector>> {
+    pub fn places(&self, key: &'t str, terms: Terms<'_>) -> Read<Vec<Selector>> {
         let selectors = self.keys.selectors(key, terms)?;
         if selectors.is_empty() {
             self.keys.problem(key, "this key is required")
@@ -340,7 +264,7 @@ impl<'t, 'c> Reader<'_, 't, 'c> {
         Ok(Signed::AnyOf(templates.collect::<Read<_>>()?))
     }
 
-    fn timestamp(&self) -> Read<Option<Timestamp>> {
+    pub fn timestamp(&self) -> Read<Option<Timestamp>> {
         let format = self.keys.setting("timestamp_format", self.place)?;
         let past_only = self.keys.flag("tolerance_past_only")?;
         let tolerance = self.tolerance()?;

@@ -1,5 +1,6 @@
-//! `scheme = "jwt"`: a signed token in a header, or the whole body. In: a scope, secrets or fetched keys. Out: a proof that
-//! the token is genuine, timely, and says what the definition demands of its claims. Only listed algorithms count.
+//! `scheme = "jwt"`: a signed token in a header, or the whole body; or a token whose payload is the body, which does not
+//! travel in it. In: a scope, secrets or fetched keys. Out: a proof that the token is genuine, timely, and says what the
+//! definition demands of its claims. Only listed algorithms count.
 
 use std::borrow::Cow;
 
@@ -33,6 +34,8 @@ pub(crate) struct JwtScheme {
     pub claims: Vec<(String, Vec<Template>)>,
     pub claims_with_body: Vec<(String, Vec<Template>)>,
     pub timestamp: Option<Timestamp>,
+    /// What is signed in place of claims, and does not travel in the token.
+    pub payload: Option<Template>,
 }
 
 /// The algorithms of RFC 7518 and 8037 that are served.
@@ -45,17 +48,30 @@ pub(crate) enum JwtAlgorithm {
     RS384,
     RS512,
     PS256,
+    PS384,
+    PS512,
     ES256,
     ES384,
+    ES512,
     #[serde(rename = "EdDSA")]
     EdDsa,
 }
 
 #[derive(Deserialize)]
-struct Header<'t> {
-    alg: Cow<'t, str>,
-    kid: Option<Cow<'t, str>>,
-    crit: Option<serde::de::IgnoredAny>,
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<Vec<String>>,
+    /// `false`: the payload is signed as it is (RFC 7797).
+    b64: Option<bool>,
+}
+
+/// A token, cut and decoded.
+struct Token<'t> {
+    header: Header,
+    /// Header and claims as they are signed.
+    signed: &'t [u8],
+    signature: Vec<u8>,
 }
 
 impl JwtAlgorithm {
@@ -69,14 +85,18 @@ impl JwtAlgorithm {
         })
     }
 
-    fn of_public_key(self) -> Option<KeyAlgorithm> {
+    /// The way of signing of an asymmetric algorithm.
+    pub fn of_public_key(self) -> Option<KeyAlgorithm> {
         Some(match self {
             JwtAlgorithm::RS256 => KeyAlgorithm::RsaSha256,
             JwtAlgorithm::RS384 => KeyAlgorithm::RsaSha384,
             JwtAlgorithm::RS512 => KeyAlgorithm::RsaSha512,
             JwtAlgorithm::PS256 => KeyAlgorithm::PssSha256,
+            JwtAlgorithm::PS384 => KeyAlgorithm::PssSha384,
+            JwtAlgorithm::PS512 => KeyAlgorithm::PssSha512,
             JwtAlgorithm::ES256 => KeyAlgorithm::P256Fixed,
             JwtAlgorithm::ES384 => KeyAlgorithm::P384Fixed,
+            JwtAlgorithm::ES512 => KeyAlgorithm::P521Fixed,
             JwtAlgorithm::EdDsa => KeyAlgorithm::Ed25519,
             JwtAlgorithm::HS256 | JwtAlgorithm::HS384 | JwtAlgorithm::HS512 => return None,
         })
@@ -106,35 +126,21 @@ impl JwtScheme {
             let detail = format!("no token in `{}`", self.token.text);
             return Err(refused(Reason::SignatureMissing, detail));
         };
-        let malformed = |what: &'static str| refused(Reason::JwtMalformed, what);
-        let (signed, signature) = token
-            .iter()
-            .rposition(|byte| *byte == b'.')
-            .map(|at| {
-                (
-                    token.get(..at).unwrap_or_default(),
-                    token.get(at + 1..).unwrap_or_default(),
-                )
-            })
-            .filter(|(signed, _)| signed.iter().filter(|byte| **byte == b'.').count() == 1)
-            .ok_or_else(|| malformed("the token is not three parts with dots between"))?;
-        let header = signed
-            .split(|byte| *byte == b'.')
-            .next()
-            .and_then(|part| Encoding::Base64Url.decode(part));
-        let header = header.ok_or_else(|| malformed("the token's header is no base64url"))?;
-        let header: Header<'_> = serde_json::from_slice(&header)
-            .map_err(|_| malformed("the token's header is no JSON with `alg`"))?;
-        let signature = Encoding::Base64Url
-            .decode(signature)
-            .ok_or_else(|| malformed("the token's signature is no base64url"))?;
-        let algorithm = self.algorithm(&header)?;
-        self.verify_signature((scope, proving), &header, (algorithm, signed, &signature))?;
+        let token = Token::read(&token).map_err(malformed)?;
+        let algorithm = self.algorithm(&token.header)?;
+        if let Some(payload) = &self.payload {
+            let signed = token.with_payload(payload, scope).map_err(malformed)?;
+            return around(self.timestamp.as_ref(), scope, || {
+                self.verify_signature((scope, proving), &token, (algorithm, &signed))
+            });
+        }
+        self.verify_signature((scope, proving), &token, (algorithm, token.signed))?;
         let claims = scope
             .request
             .claims()
             .ok_or_else(|| malformed("the token's claims are no JSON"))?;
-        let own = signed
+        let own = token
+            .signed
             .split(|byte| *byte == b'.')
             .nth(1)
             .and_then(|part| Encoding::Base64Url.decode(part));
@@ -153,8 +159,9 @@ impl JwtScheme {
         .map_err(Unverified::from)
     }
 
-    fn algorithm(&self, header: &Header<'_>) -> Result<JwtAlgorithm, Unverified> {
-        if header.crit.is_some() {
+    fn algorithm(&self, header: &Header) -> Result<JwtAlgorithm, Unverified> {
+        let known = |extension: &String| self.payload.is_some() && extension == "b64";
+        if header.crit.iter().flatten().any(|extension| !known(extension)) {
             return Err(refused(Reason::JwtAlgorithm, "the token has critical extensions"));
         }
         let algorithm =
@@ -170,9 +177,10 @@ impl JwtScheme {
     fn verify_signature(
         &self,
         at: (&Scope<'_>, Proving<'_>),
-        header: &Header<'_>,
-        (algorithm, signed, signature): (JwtAlgorithm, &[u8], &[u8]),
+        token: &Token<'_>,
+        (algorithm, signed): (JwtAlgorithm, &[u8]),
     ) -> Result<(), Unverified> {
+        let (header, signature) = (&token.header, token.signature.as_slice());
         let proved = match (algorithm.hash(), algorithm.of_public_key()) {
             (Some(hash), _) => self
                 .key
@@ -247,6 +255,52 @@ impl JwtScheme {
         }
         Ok(())
     }
+}
+
+impl<'t> Token<'t> {
+    fn read(token: &'t [u8]) -> Result<Self, &'static str> {
+        let cut = "the token is not three parts with dots between";
+        let at = token.iter().rposition(|byte| *byte == b'.').ok_or(cut)?;
+        let (signed, signature) = token.split_at(at);
+        let mut parts = signed.split(|byte| *byte == b'.');
+        let (Some(header), Some(_), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(cut);
+        };
+        let header = Encoding::Base64Url
+            .decode(header)
+            .ok_or("the token's header is no base64url")?;
+        let header =
+            serde_json::from_slice(&header).map_err(|_| "the token's header is no JSON with `alg`")?;
+        let signature = signature.strip_prefix(b".").unwrap_or_default();
+        let signature = Encoding::Base64Url
+            .decode(signature)
+            .ok_or("the token's signature is no base64url")?;
+        Ok(Self {
+            header,
+            signed,
+            signature,
+        })
+    }
+
+    /// What is signed when the payload does not travel in the token.
+    fn with_payload(&self, payload: &Template, scope: &Scope<'_>) -> Result<Vec<u8>, &'static str> {
+        let header = self.signed.strip_suffix(b".");
+        let header =
+            header.ok_or("the token carries claims where the definition says that it is detached")?;
+        let mut pieces = Vec::new();
+        let missing = |_| "a part of what is signed is missing";
+        payload.collect(scope, &mut pieces).map_err(missing)?;
+        let payload = pieces.concat();
+        let as_it_is = self.header.b64 == Some(false) && self.header.crit.is_some();
+        Ok(match as_it_is {
+            true => [header, b".", &payload].concat(),
+            false => [header, b".", Encoding::Base64Url.encode(&payload).as_bytes()].concat(),
+        })
+    }
+}
+
+fn malformed(what: &'static str) -> Unverified {
+    refused(Reason::JwtMalformed, what)
 }
 
 /// A claim's text, or the texts of a claim that is a list.

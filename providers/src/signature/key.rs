@@ -5,7 +5,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use tidegate_schemas::{Reason, UnixMillis};
+use unicode_normalization::UnicodeNormalization as _;
 
+use super::chain::ChainRule;
 use super::public_key::PublicKey;
 use super::{Proving, refused, secret_missing};
 use crate::address::AddressRule;
@@ -41,6 +43,8 @@ pub(crate) enum KeyFrom {
         url: Template,
         rule: AddressRule,
         key_id: Option<Value>,
+        /// What a certificate's chain must end in.
+        chain: Option<ChainRule>,
     },
 }
 
@@ -49,6 +53,8 @@ pub(crate) enum KeyFrom {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum KeyDecode {
     Utf8,
+    /// UTF-8 of the text in the Unicode normal form NFKD.
+    Nfkd,
     Hex,
     Base64,
     Whsec,
@@ -67,6 +73,11 @@ impl KeyDecode {
         let key = match self {
             KeyDecode::Utf8 => return Some(text),
             KeyDecode::WhsecOrUtf8 if !text.starts_with(b"whsec_") => return Some(text),
+            KeyDecode::Nfkd => std::str::from_utf8(&text)
+                .ok()?
+                .nfkd()
+                .collect::<String>()
+                .into_bytes(),
             KeyDecode::Hex => Encoding::Hex.decode(text.trim_ascii())?,
             KeyDecode::Base64 => decode_base64(&text)?,
             KeyDecode::Whsec | KeyDecode::WhsecOrUtf8 => behind_prefix(&text)?,
@@ -230,6 +241,20 @@ impl Key {
                 "the certificate was not valid when the request was received",
             ));
         }
+        if let KeyFrom::Fetched {
+            chain: Some(chain), ..
+        } = &self.from
+        {
+            let untrusted = |problem| {
+                refused(
+                    Reason::KeyUntrusted,
+                    format!("the certificate's chain: {problem}"),
+                )
+            };
+            for key in &usable {
+                chain.check(&key.chain, proving.received_at).map_err(untrusted)?;
+            }
+        }
         Ok(usable)
     }
 
@@ -240,6 +265,7 @@ impl Key {
             url,
             rule,
             key_id: named,
+            ..
         } = &self.from
         else {
             return Err(unusable());

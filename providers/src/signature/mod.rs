@@ -3,12 +3,15 @@
 //! compared is compared decoded and in constant time.
 
 pub(crate) mod asymmetric;
+pub(crate) mod chain;
+mod curves;
 pub(crate) mod der;
 pub(crate) mod digest;
 pub(crate) mod hash;
 pub(crate) mod hmac;
 pub(crate) mod jwt;
 pub(crate) mod key;
+pub(crate) mod pem;
 pub(crate) mod presented;
 pub mod public_key;
 pub mod sign;

@@ -1,15 +1,18 @@
-//! Public keys and what they verify: Ed25519, ECDSA on P-256 and P-384, RSA. In: a key as users paste it (PEM, or hex or
-//! base64 of its DER or raw bytes) or as a JWKS names it. Out: whether a signature is its. The sums are ring's.
+//! Public keys and what they verify: Ed25519, ECDSA on P-256, P-384 and P-521, RSA. In: a key as users paste it (PEM, or hex
+//! or base64 of its DER or raw bytes) or as a JWKS names it. Out: whether a signature is its. The sums are ring's; what ring
+//! does not do (SHA-1 with ECDSA, P-521) is `curves.rs`.
 
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_FIXED,
     ED25519, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RsaParameters,
-    RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 use serde::Deserialize;
 
 use super::der::{self, KeyType, Validity};
+use super::{curves, pem};
 use crate::encoding::{Encoding, decode_base64};
 
 /// A public key, ready to verify with.
@@ -21,6 +24,7 @@ enum Bits {
     Ed25519(Vec<u8>),
     P256(Vec<u8>),
     P384(Vec<u8>),
+    P521(Vec<u8>),
     /// PKCS#1 `RSAPublicKey`.
     Rsa(Vec<u8>),
     /// Modulus and exponent, big-endian.
@@ -34,23 +38,33 @@ pub(crate) enum KeyAlgorithm {
     Ed25519,
     #[serde(rename = "ecdsa-p256-sha256")]
     P256,
+    #[serde(rename = "ecdsa-p256-sha1")]
+    P256Sha1,
     #[serde(rename = "ecdsa-p384-sha384")]
     P384,
+    #[serde(rename = "ecdsa-p521-sha512")]
+    P521,
     #[serde(rename = "rsa-sha1")]
     RsaSha1,
     #[serde(rename = "rsa-sha256")]
     RsaSha256,
+    #[serde(rename = "rsa-sha384")]
+    RsaSha384,
     #[serde(rename = "rsa-sha512")]
     RsaSha512,
+    #[serde(rename = "rsa-pss-sha256")]
+    PssSha256,
+    #[serde(rename = "rsa-pss-sha384")]
+    PssSha384,
+    #[serde(rename = "rsa-pss-sha512")]
+    PssSha512,
     /// The two halves of the signature side by side, as JWTs have it.
     #[serde(skip)]
     P256Fixed,
     #[serde(skip)]
     P384Fixed,
     #[serde(skip)]
-    RsaSha384,
-    #[serde(skip)]
-    PssSha256,
+    P521Fixed,
 }
 
 impl PublicKey {
@@ -73,16 +87,11 @@ impl PublicKey {
 
     /// Reads the first key or certificate of a PEM text; of a certificate with its validity.
     pub(crate) fn from_pem(text: &[u8]) -> Option<(Self, Option<Validity>)> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (_, rest) = text.split_once("-----BEGIN ")?;
-        let (label, rest) = rest.split_once("-----")?;
-        let (body, _) = rest.split_once("-----END ")?;
-        let body: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        let der = Encoding::Base64.decode(&body)?;
-        if label == "CERTIFICATE" {
-            Self::from_certificate(&der)
+        let block = pem::blocks(text).into_iter().next()?;
+        if block.label == "CERTIFICATE" {
+            Self::from_certificate(&block.der)
         } else {
-            Some((Self::from_der(&der)?, None))
+            Some((Self::from_der(&block.der)?, None))
         }
     }
 
@@ -106,6 +115,7 @@ impl PublicKey {
             (32, _) => KeyType::Ed25519,
             (65, Some(4)) => KeyType::P256,
             (97, Some(4)) => KeyType::P384,
+            (133, Some(4)) => KeyType::P521,
             _ => return None,
         };
         Some(Self::of(key_type, bytes))
@@ -117,6 +127,7 @@ impl PublicKey {
             KeyType::Rsa => Bits::Rsa(bits),
             KeyType::P256 => Bits::P256(bits),
             KeyType::P384 => Bits::P384(bits),
+            KeyType::P521 => Bits::P521(bits),
             KeyType::Ed25519 => Bits::Ed25519(bits),
         })
     }
@@ -129,6 +140,7 @@ impl PublicKey {
             ("OKP", Some("Ed25519")) => Bits::Ed25519(part(&jwk.x)?),
             ("EC", Some("P-256")) => Bits::P256([vec![4], part(&jwk.x)?, part(&jwk.y)?].concat()),
             ("EC", Some("P-384")) => Bits::P384([vec![4], part(&jwk.x)?, part(&jwk.y)?].concat()),
+            ("EC", Some("P-521")) => Bits::P521([vec![4], part(&jwk.x)?, part(&jwk.y)?].concat()),
             _ => return None,
         };
         Some(Self(bits))
@@ -146,6 +158,9 @@ impl PublicKey {
             (Bits::Ed25519(bits), A::Ed25519) => whole(bits, &ED25519),
             (Bits::P256(bits), A::P256) => whole(bits, &ECDSA_P256_SHA256_ASN1),
             (Bits::P256(bits), A::P256Fixed) => whole(bits, &ECDSA_P256_SHA256_FIXED),
+            (Bits::P256(bits), A::P256Sha1) => curves::p256_sha1(bits, message, signature),
+            (Bits::P521(bits), A::P521) => curves::p521(bits, message, signature),
+            (Bits::P521(bits), A::P521Fixed) => curves::p521_fixed(bits, message, signature),
             (Bits::P384(bits), A::P384) => whole(bits, &ECDSA_P384_SHA384_ASN1),
             (Bits::P384(bits), A::P384Fixed) => whole(bits, &ECDSA_P384_SHA384_FIXED),
             (Bits::Rsa(bits), _) => rsa(algorithm).is_some_and(|rsa| whole(bits, rsa)),
@@ -166,6 +181,8 @@ fn rsa(algorithm: KeyAlgorithm) -> Option<&'static RsaParameters> {
         KeyAlgorithm::RsaSha384 => &RSA_PKCS1_2048_8192_SHA384,
         KeyAlgorithm::RsaSha512 => &RSA_PKCS1_2048_8192_SHA512,
         KeyAlgorithm::PssSha256 => &RSA_PSS_2048_8192_SHA256,
+        KeyAlgorithm::PssSha384 => &RSA_PSS_2048_8192_SHA384,
+        KeyAlgorithm::PssSha512 => &RSA_PSS_2048_8192_SHA512,
         _ => return None,
     })
 }

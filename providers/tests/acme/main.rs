@@ -8,6 +8,7 @@ mod language;
 mod public_keys;
 mod schemes;
 mod splitting;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
