@@ -71,6 +71,8 @@ impl Choice {
             private_key: None,
             cfg: &case.cfg,
             now: UnixMillis::from(SystemTime::now()),
+            recorded: &case.secrets,
+            forge: false,
         };
         Ok(definition.sign(sample, &signer)?)
     }

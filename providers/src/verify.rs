@@ -65,7 +65,11 @@ enum Passed {
 }
 
 /// The secrets that a block uses: those of its pattern, or those of no other block's.
-fn secrets_of<'s>(blocks: &[Block], place: usize, all: &[ActiveSecret<'s>]) -> Vec<ActiveSecret<'s>> {
+pub(crate) fn secrets_of<'s>(
+    blocks: &[Block],
+    place: usize,
+    all: &[ActiveSecret<'s>],
+) -> Vec<ActiveSecret<'s>> {
     let own = blocks.get(place).and_then(|block| block.secrets.as_ref());
     let uses = |active: &&ActiveSecret<'_>| match own {
         Some(glob) => glob.fits(active.secret.expose()),

@@ -19,6 +19,8 @@ pub struct Wanted {
     pub url: String,
     /// The integration's secret; `None`: the recording's own.
     pub secret: Option<String>,
+    /// Whether to forge it: something else is signed than is sent.
+    pub forge: bool,
 }
 
 /// A recorded request, signed for now.
@@ -32,7 +34,7 @@ pub struct Prepared {
 /// Finds and signs a sample.
 ///
 /// # Errors
-/// When there is no such provider or case, or only the provider can sign it.
+/// When there is no such provider or case, only the provider can sign it, or nothing in it can be forged.
 pub fn prepare(catalogue: &Catalogue, wanted: &Wanted) -> anyhow::Result<Prepared> {
     let provider = &wanted.provider;
     let Some(fixture) = Fixture::of(provider) else {
@@ -71,14 +73,18 @@ pub fn prepare(catalogue: &Catalogue, wanted: &Wanted) -> anyhow::Result<Prepare
         private_key: private_key.as_deref(),
         cfg: &case.cfg,
         now: UnixMillis::from(SystemTime::now()),
+        recorded: &case.secrets,
+        forge: wanted.forge,
     };
     let mut recorded = case.sample();
     recorded.url = with_query_of(&wanted.url, &recorded.url);
-    let unsigned = secret.is_empty() || !case.is_signed();
-    let sample = if unsigned {
-        recorded
-    } else {
-        definition.sign(recorded, &signer)?
+    let sample = match case.is_signed() {
+        true => definition.sign(recorded, &signer)?,
+        false if wanted.forge => bail!(
+            "the recording `{}` of `{provider}` carries no proof, so that nothing in it can be forged",
+            case.name
+        ),
+        false => recorded,
     };
     Ok(Prepared { case, sample })
 }

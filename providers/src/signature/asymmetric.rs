@@ -32,7 +32,8 @@ pub(crate) enum Algorithm {
 }
 
 impl Algorithm {
-    fn of(&self, scope: &Scope<'_>) -> Result<KeyAlgorithm, Refusal> {
+    /// The way of signing that the request chooses.
+    pub fn of(&self, scope: &Scope<'_>) -> Result<KeyAlgorithm, Refusal> {
         match self {
             Algorithm::Fixed(algorithm) => Ok(*algorithm),
             Algorithm::By(by, known) => {

@@ -30,7 +30,7 @@ pub struct Arguments {
     /// The integration's secret; without it the recording's own
     #[arg(long, env = "TIDEGATE_SEND_SECRET", value_name = "TEXT")]
     secret: Option<String>,
-    /// Sign with a secret that is not the integration's
+    /// Forge it: sign something else than is sent, or send a token that is not the secret
     #[arg(long)]
     forge: bool,
     /// How often to send it
@@ -48,15 +48,13 @@ impl Arguments {
             return self.list();
         }
         let catalogue = catalogue(&shared.load()?)?;
-        let mut wanted = Wanted {
+        let wanted = Wanted {
             provider: self.provider,
             case: self.case,
             url: self.to.unwrap_or_default(),
             secret: self.secret,
+            forge: self.forge,
         };
-        if self.forge {
-            wanted.secret = Some("c29tZWJvZHkgZWxzZSdzIHNlY3JldCwgbm90IHRoaXMgb25l".to_owned());
-        }
         waiting()?.block_on(async {
             let http = reqwest::Client::builder()
                 .no_proxy()

@@ -79,16 +79,12 @@ pub fn steps() -> Vec<Step> {
 /// # Errors
 /// When nobody answers, or the answer carries no request id.
 pub async fn tell(catalogue: &Catalogue, step: Step, (url, secret): (&str, &str)) -> anyhow::Result<Sent> {
-    let secret = if step.forged {
-        "c29tZWJvZHkgZWxzZSdzIHNlY3JldA"
-    } else {
-        secret
-    };
     let wanted = Wanted {
         provider: step.provider.clone(),
         case: Some(step.case.clone()),
         url: url.to_owned(),
         secret: Some(secret.to_owned()),
+        forge: step.forged,
     };
     let prepared = prepare(catalogue, &wanted)?;
     let http = reqwest::Client::builder().no_proxy().build()?;
@@ -123,6 +119,7 @@ mod tests {
                 case: Some(step.case.clone()),
                 url: "http://127.0.0.1/webhook/e/i".to_owned(),
                 secret: Some("c2VjcmV0IG9mIHRoaXMgdGVzdA==".to_owned()),
+                forge: step.forged,
             };
             assert!(prepare(&catalogue, &wanted).is_ok(), "{}", step.title);
         }

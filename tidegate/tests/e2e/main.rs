@@ -3,6 +3,7 @@
 //! What a single room does is tested in its own package.
 
 mod commands;
+mod keys;
 mod recorded;
 mod refusals;
 mod serving;

@@ -31,8 +31,6 @@ pub struct Recorded {
     pub case: Case,
     /// How its events are proven.
     pub proof: String,
-    /// Whether its recorded signature is refused when it comes hours late.
-    pub expires: bool,
     /// Its events, in order of position.
     pub events: Vec<Expected>,
     connections: BTreeMap<String, (String, String)>,
@@ -56,7 +54,7 @@ pub fn all(catalogue: &Catalogue) -> Vec<Recorded> {
 }
 
 /// The cases of a fixture's file, whole.
-fn recordings(provider: &str) -> Vec<toml::Value> {
+pub fn recordings(provider: &str) -> Vec<toml::Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../providers/fixtures");
     let text = std::fs::read_to_string(folder.join(format!("{provider}.toml"))).expect("a fixture is a file");
     let file: toml::Value = toml::from_str(&text).expect("a fixture is TOML");
@@ -88,7 +86,6 @@ impl Recorded {
             integration: format!("{provider}-{}", case.name.replace('_', "-")),
             case: case.clone(),
             proof: expect["proof"].as_str().unwrap_or_default().to_owned(),
-            expires: recording.get("expires").and_then(toml::Value::as_bool) == Some(true),
             events,
             connections,
             secret_at: definition.secret_at(),
@@ -182,6 +179,8 @@ impl Recorded {
             private_key: private_key.as_deref(),
             cfg: &self.case.cfg,
             now,
+            recorded: &self.case.secrets,
+            forge: false,
         };
         definition.sign(sample, &signer)
     }
