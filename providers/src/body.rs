@@ -8,12 +8,13 @@ use std::ops::Range;
 use serde::Deserialize;
 use tidegate_schemas::{PayloadKind, Reason};
 
+use crate::config::JSON_DEPTH_LIMIT;
 use crate::definition::Definition;
 use crate::each::EachError;
 pub(crate) use crate::each::Element;
 use crate::encoding::Encoding;
-use crate::form::Form;
-use crate::json::{DEPTH_MAX, Document, Json, JsonError};
+use crate::form::{Form, FormError};
+use crate::json::{Document, Json, JsonError};
 use crate::pick::{Scope, Where};
 use crate::request::RawRequest;
 use crate::selector::Selector;
@@ -29,7 +30,7 @@ pub struct ParsedRequest<'a> {
     pub raw: RawRequest<'a>,
     pub(crate) definition: &'a Definition,
     events_max: usize,
-    form: OnceCell<Option<Form>>,
+    form: OnceCell<Option<Result<Form, FormError>>>,
     document: OnceCell<Result<Option<Found>, Refusal>>,
     claims: OnceCell<Option<Nested>>,
     elements: OnceCell<Result<Vec<Element>, Refusal>>,
@@ -141,15 +142,25 @@ impl<'a> ParsedRequest<'a> {
 
     /// The form's fields, when the body is a form.
     pub(crate) fn form(&self) -> Option<&Form> {
+        self.read_form()?.as_ref().ok()
+    }
+
+    fn read_form(&self) -> Option<&Result<Form, FormError>> {
+        let (body, most) = (self.raw.body, self.definition.limits.form_fields_max);
         let read = || match self.shape() {
-            Shape::Urlencoded => Form::urlencoded(self.raw.body),
+            Shape::Urlencoded => Some(Form::urlencoded(body, most)),
             Shape::Json { said: false } if self.content_type().starts_with("application/x-www-form") => {
-                Form::urlencoded(self.raw.body)
+                Some(Form::urlencoded(body, most))
             }
-            Shape::Multipart => Form::multipart(self.raw.body, self.content_type()),
+            Shape::Multipart => Some(Form::multipart(body, self.content_type(), most)),
             _ => None,
         };
         self.form.get_or_init(read).as_ref()
+    }
+
+    fn parse_json(&self, bytes: &[u8], what: &str) -> Result<Document, Refusal> {
+        let depth_max = self.definition.limits.json_depth_max.min(JSON_DEPTH_LIMIT);
+        Document::parse(bytes, depth_max).map_err(|error| not_json(error, (what, depth_max)))
     }
 
     fn found(&self) -> Result<Option<&Found>, &Refusal> {
@@ -162,9 +173,9 @@ impl<'a> ParsedRequest<'a> {
     fn find_document(&self) -> Result<Option<Found>, Refusal> {
         let shape = self.shape();
         if let Shape::Json { said } = shape {
-            match Document::parse(self.raw.body) {
+            match self.parse_json(self.raw.body, "the body") {
                 Ok(document) => return Ok(Some(Found::Body(document))),
-                Err(error) if said => return Err(not_json(error, "the body")),
+                Err(refusal) if said => return Err(refusal),
                 Err(_) => {}
             }
         }
@@ -177,15 +188,16 @@ impl<'a> ParsedRequest<'a> {
                 return Ok(Some(Found::Nested(nested)));
             }
         }
-        match shape {
-            Shape::Multipart if self.form().is_none() => Err(Refusal::new(
+        match self.read_form() {
+            Some(Err(FormError::Broken)) => Err(Refusal::new(
                 Reason::BodyNotForm,
                 "the body is no multipart form of its content type",
             )),
-            Shape::Urlencoded if self.form().is_none() => Err(Refusal::new(
-                Reason::BodyNotForm,
-                "the form has more than 10,000 fields",
-            )),
+            Some(Err(FormError::TooManyFields)) => {
+                let most = self.definition.limits.form_fields_max;
+                let detail = format!("the form has more than {most} fields (providers.form_fields_max)");
+                Err(Refusal::new(Reason::BodyNotForm, detail))
+            }
             _ => Ok(None),
         }
     }
@@ -201,8 +213,7 @@ impl<'a> ParsedRequest<'a> {
             };
         };
         let bytes = text.into_owned();
-        let document =
-            Document::parse(&bytes).map_err(|error| not_json(error, "the field that holds the JSON"))?;
+        let document = self.parse_json(&bytes, "the field that holds the JSON")?;
         let place = selector.place(&scope).into_iter().find_map(|place| match place {
             Where::Body { range, .. } => Some(range),
             _ => None,
@@ -253,7 +264,7 @@ impl<'a> ParsedRequest<'a> {
             .find_map(|block| block.jwt_token(&scope))?;
         let claims = token.split(|byte| *byte == b'.').nth(1)?;
         let bytes = Encoding::Base64Url.decode(claims)?;
-        let document = Document::parse(&bytes).ok()?;
+        let document = self.parse_json(&bytes, "the token").ok()?;
         let place = (*token == *self.raw.body).then_some(0..self.raw.body.len());
         Some(Nested {
             bytes,
@@ -326,7 +337,7 @@ impl<'a> ParsedRequest<'a> {
     }
 }
 
-fn not_json(error: JsonError, what: &str) -> Refusal {
+fn not_json(error: JsonError, (what, depth_max): (&str, u32)) -> Refusal {
     match error {
         JsonError::Syntax(at) => Refusal::new(
             Reason::BodyNotJson,
@@ -334,7 +345,7 @@ fn not_json(error: JsonError, what: &str) -> Refusal {
         ),
         JsonError::Depth(at) => Refusal::new(
             Reason::BodyTooDeep,
-            format!("{what} nests deeper than {DEPTH_MAX} at byte {at}"),
+            format!("{what} nests deeper than {depth_max} at byte {at} (providers.json_depth_max)"),
         ),
     }
 }

@@ -2,10 +2,11 @@
 //! the file and key that is wrong. The only place of this crate that reads files, once, at start.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::compile::compile;
+use crate::config::Config;
 use crate::definition::Definition;
 
 /// The built-in definitions: name and text.
@@ -35,11 +36,7 @@ impl Catalogue {
     /// # Errors
     /// One of them does not compile (a test holds that all do).
     pub fn builtin() -> Result<Self, DefinitionError> {
-        let mut catalogue = Self::default();
-        for (name, text) in BUILTIN {
-            catalogue.add(compile(&format!("{name}.toml"), name, text)?);
-        }
-        Ok(catalogue)
+        Self::load(Config::default(), None)
     }
 
     /// The built-in definitions, overlaid by every `*.toml` of a folder.
@@ -47,22 +44,40 @@ impl Catalogue {
     /// # Errors
     /// The folder cannot be read, or one of its files does not compile.
     pub fn with_overlay(folder: &Path) -> Result<Self, DefinitionError> {
-        let mut catalogue = Self::builtin()?;
-        let unreadable = |error: std::io::Error| unreadable(folder, &error);
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                files.push(path);
-            }
+        Self::load(Config::default(), Some(folder))
+    }
+
+    /// The built-in definitions with these limits, and those of a folder over them.
+    ///
+    /// # Errors
+    /// As [`Catalogue::with_overlay`].
+    pub fn load(limits: Config, folder: Option<&Path>) -> Result<Self, DefinitionError> {
+        let mut catalogue = Self::default();
+        for (name, text) in BUILTIN {
+            catalogue.add(compile(&format!("{name}.toml"), name, text)?.with_limits(limits));
         }
-        files.sort();
-        for file in files {
-            catalogue.add(check_file(&file)?);
+        for file in folder.map(files_of).transpose()?.unwrap_or_default() {
+            catalogue.add(check_file(&file)?.with_limits(limits));
         }
         Ok(catalogue)
     }
+}
 
+/// The definitions' files of a folder, in order.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, DefinitionError> {
+    let unreadable = |error: std::io::Error| unreadable(folder, &error);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+impl Catalogue {
     /// Adds a definition over one of the same name.
     pub fn add(&mut self, definition: Definition) {
         self.definitions

@@ -7,6 +7,7 @@ use tidegate_schemas::Reason;
 
 use crate::body::{BodyRules, ParsedRequest};
 use crate::condition::Condition;
+use crate::config::Config;
 use crate::each::Each;
 use crate::event::{Identifier, RawEvent};
 use crate::facts::{CfgRule, Facts};
@@ -42,6 +43,7 @@ pub struct Definition {
     pub(crate) objects: Vec<ObjectRule>,
     pub(crate) redact: Vec<Selector>,
     pub(crate) replies: Vec<ReplyRule>,
+    pub(crate) limits: Config,
 }
 
 /// `[event]`.
@@ -220,6 +222,12 @@ impl Definition {
         self.identify
             .iter()
             .map(|rule| format!("{}{}", rule.property, if rule.is_list { "[]" } else { "" }))
+    }
+
+    /// The same with other limits than the default ones.
+    #[must_use]
+    pub fn with_limits(self, limits: Config) -> Self {
+        Self { limits, ..self }
     }
 
     /// Makes a request ready to be asked; parses nothing yet.

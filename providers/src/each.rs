@@ -187,7 +187,7 @@ mod tests {
     use crate::json::Document;
 
     fn check(text: &str, (paths, or_whole): (&[&str], bool), expected: Result<&[(&str, &str)], EachError>) {
-        let document = Document::parse(text.as_bytes()).expect("valid");
+        let document = Document::parse(text.as_bytes(), 128).expect("valid");
         let json = document.over(text.as_bytes());
         let paths = paths
             .iter()

@@ -4,8 +4,14 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// How many fields a form may have.
-const FIELDS_MAX: usize = 10_000;
+/// Why a body is no form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FormError {
+    /// It has more fields than is allowed.
+    TooManyFields,
+    /// It is no multipart body of its content type.
+    Broken,
+}
 
 /// The fields of a form.
 #[derive(Debug)]
@@ -37,12 +43,15 @@ impl Text {
 }
 
 impl Form {
-    /// Reads an urlencoded body; `None` when it has too many fields.
-    pub fn urlencoded(body: &[u8]) -> Option<Self> {
+    /// Reads an urlencoded body.
+    pub fn urlencoded(body: &[u8], fields_max: usize) -> Result<Self, FormError> {
         let mut fields = Vec::new();
         let mut start = 0;
         for pair in body.split(|byte| *byte == b'&') {
             let end = start + pair.len();
+            if fields.len() >= fields_max && !pair.is_empty() {
+                return Err(FormError::TooManyFields);
+            }
             if !pair.is_empty() {
                 let equals = memchr::memchr(b'=', pair).map_or(end, |at| start + at);
                 let raw = (equals + 1).min(end)..end;
@@ -54,11 +63,15 @@ impl Form {
             }
             start = end + 1;
         }
-        (fields.len() <= FIELDS_MAX).then_some(Self { fields })
+        Ok(Self { fields })
     }
 
-    /// Reads a multipart body by its content type's boundary; `None` when it is none or has too many parts.
-    pub fn multipart(body: &[u8], content_type: &str) -> Option<Self> {
+    /// Reads a multipart body by its content type's boundary.
+    pub fn multipart(body: &[u8], content_type: &str, fields_max: usize) -> Result<Self, FormError> {
+        Self::parts(body, content_type, fields_max).ok_or(FormError::Broken)?
+    }
+
+    fn parts(body: &[u8], content_type: &str, fields_max: usize) -> Option<Result<Self, FormError>> {
         let boundary = parameter(content_type, "boundary").filter(|boundary| !boundary.is_empty())?;
         let delimiter = format!("--{boundary}");
         let mut fields = Vec::new();
@@ -68,12 +81,14 @@ impl Form {
             if let Some(field) = part(body, start..next) {
                 fields.push(field);
             }
-            if fields.len() > FIELDS_MAX {
-                return None;
+            if fields.len() > fields_max {
+                return Some(Err(FormError::TooManyFields));
             }
             start = next + delimiter.len();
         }
-        body.get(start..)?.starts_with(b"--").then_some(Self { fields })
+        body.get(start..)?
+            .starts_with(b"--")
+            .then_some(Ok(Self { fields }))
     }
 
     /// The first field of that name.
@@ -174,7 +189,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn check(form: Option<Form>, body: &[u8], expected: &[(&str, &str)]) {
+    fn check(form: Result<Form, FormError>, body: &[u8], expected: &[(&str, &str)]) {
         let form = form.expect("a form");
         let fields: Vec<_> = form
             .fields(body)
@@ -197,45 +212,61 @@ mod tests {
             ("alone", ""),
             ("bad", "%zz"),
         ];
-        check(Form::urlencoded(body), body, &expected);
+        check(Form::urlencoded(body, 10), body, &expected);
     }
 
     #[test]
     fn parts_are_read_by_their_boundary() {
         let body = b"--x\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n{\"a\":\r\n1}\r\n--x\r\n\
             content-disposition: form-data; name=empty\r\n\r\n\r\n--x--\r\n";
-        let form = Form::multipart(body, "multipart/form-data; boundary=\"x\"");
+        let form = Form::multipart(body, "multipart/form-data; boundary=\"x\"", 10);
         assert_eq!(
-            form.as_ref().and_then(|form| form.place(body, "json")),
+            form.as_ref().ok().and_then(|form| form.place(body, "json")),
             Some(52..61)
         );
         check(form, body, &[("json", "{\"a\":\r\n1}"), ("empty", "")]);
-        assert!(Form::multipart(body, "multipart/form-data").is_none());
-        assert!(Form::multipart(b"--x\r\n", "multipart/form-data; boundary=x").is_none());
+        let broken = |body: &[u8], content_type: &str| {
+            let error = Form::multipart(body, content_type, 10).expect_err("no form");
+            assert_eq!(error, FormError::Broken);
+        };
+        broken(body, "multipart/form-data");
+        broken(b"--x\r\n", "multipart/form-data; boundary=x");
     }
 
     #[test]
     fn sorting_joins_names_and_values_each_once() {
         let body = b"b=2&a=z&a=y&a=z";
-        assert_eq!(Form::urlencoded(body).expect("a form").sorted(body), b"ayazb2");
+        assert_eq!(
+            Form::urlencoded(body, 10).expect("a form").sorted(body),
+            b"ayazb2"
+        );
     }
 
     #[test]
     fn too_many_fields_are_no_form() {
-        assert!(Form::urlencoded("a&".repeat(FIELDS_MAX + 1).as_bytes()).is_none());
+        let fields = |count: usize| Form::urlencoded("a&".repeat(count).as_bytes(), 10).map(|_| ());
+        assert_eq!(fields(10), Ok(()));
+        assert_eq!(fields(11), Err(FormError::TooManyFields));
+        let parts = |count: usize| {
+            let part = "--x\nContent-Disposition: form-data; name=n\n\nv\n";
+            let body = format!("{}--x--", part.repeat(count));
+            Form::multipart(body.as_bytes(), "multipart/form-data; boundary=x", 10).map(|_| ())
+        };
+        assert_eq!(parts(10), Ok(()));
+        assert_eq!(parts(11), Err(FormError::TooManyFields));
     }
 
     proptest! {
         #[test]
         fn any_body_is_read_without_a_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(form) = Form::urlencoded(&body) {
+            if let Ok(form) = Form::urlencoded(&body, 10) {
                 prop_assert!(form.fields(&body).count() <= body.len());
             }
             let mut parts = b"--b\r\nContent-Disposition: form-data; name=n\r\n\r\n".to_vec();
             parts.extend_from_slice(&body);
             parts.extend_from_slice(b"\r\n--b--");
             for content_type in ["multipart/form-data; boundary=b", "multipart/mixed; boundary=\"\"", ";"] {
-                if let Some(form) = Form::multipart(&parts, content_type) {
+                if let Ok(form) = Form::multipart(&parts, content_type, 10) {
                     prop_assert!(form.fields(&parts).count() >= 1);
                 }
             }

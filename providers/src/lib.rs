@@ -17,6 +17,7 @@ mod body;
 mod catalogue;
 mod compile;
 mod condition;
+mod config;
 mod definition;
 pub mod docs;
 mod each;
@@ -48,10 +49,12 @@ mod verify;
 
 pub use body::{EVENTS_PER_REQUEST_MAX, ParsedRequest};
 pub use catalogue::{Catalogue, DefinitionError, check_file, source_of};
+pub use config::Config;
 pub use definition::Definition;
 pub use event::{Dropped, Identifier, Object, Payload, Place, RawEvent, Version};
 pub use facts::{CfgRule, Facts};
 pub use handshake::Handshake;
+pub use json::JsonPaths;
 pub use key_set::{
     FetchedKey, KeyDocument, KeyError, KeyKind, KeyLookup, KeyMaterial, KeyRequest, KeySets, NoKeySets,
 };

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use crate::config::Config;
 use crate::encoding::{Encoding, decode_base64};
 use crate::glob::Glob;
 use crate::json::{Document, Json, Span};
@@ -53,9 +54,18 @@ pub(crate) enum Map {
 /// Text on its way through maps.
 pub(crate) type Text<'r> = Cow<'r, [u8]>;
 
+/// What maps are given beside the text.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'k> {
+    /// The key that `hmac` is keyed with.
+    pub key: Option<&'k [u8]>,
+    pub limits: Config,
+}
+
 impl Map {
-    /// Applies the map. `key` is what `hmac` is keyed with.
-    pub fn apply<'r>(&self, text: Text<'r>, key: Option<&[u8]>) -> Option<Text<'r>> {
+    /// Applies the map.
+    pub fn apply<'r>(&self, text: Text<'r>, given: Given<'_>) -> Option<Text<'r>> {
+        let depth_max = given.limits.json_depth_max;
         match self {
             Map::Lower => Some(lowered(text)),
             Map::Upper => Some(text.to_ascii_uppercase().into()),
@@ -68,13 +78,13 @@ impl Map {
             Map::FirstLabel => cut(text, |text| text.split(|byte| *byte == b'.').next()),
             Map::LastSegment => cut(text, last_segment),
             Map::Origin => cut(text, origin),
-            Map::QueryParam(name) => query_param(&text, name).map(Cow::Owned),
+            Map::QueryParam(name) => query_param(&text, name, given.limits).map(Cow::Owned),
             Map::UrlDecode => Some(percent_encoding::percent_decode(&text).collect::<Vec<_>>().into()),
             Map::Strip(prefix) => cut(text, |text| {
                 Some(text.strip_prefix(prefix.as_bytes()).unwrap_or(text))
             }),
-            Map::Json(path) => json_text(&text, path),
-            Map::Base64Json(path) => json_text(&decode_base64(&text)?, path),
+            Map::Json(path) => json_text(&text, path, depth_max),
+            Map::Base64Json(path) => json_text(&decode_base64(&text)?, path, depth_max),
             Map::Base64Decode => decode_base64(&text).map(Cow::Owned),
             Map::Sha256Hex => Some(hex::encode(Sha256::digest(&text)).into_bytes().into()),
             Map::Sha1Hex => Some(hex::encode(Sha1::digest(&text)).into_bytes().into()),
@@ -85,7 +95,7 @@ impl Map {
             Map::Base64 => Some(STANDARD.encode(&text).into_bytes().into()),
             Map::Crc32Decimal => Some(crc32(&text).to_string().into_bytes().into()),
             Map::Keys | Map::FirstKey(_) => {
-                let document = Document::parse(&text).ok()?;
+                let document = Document::parse(&text, depth_max).ok()?;
                 let json = document.over(&text);
                 self.apply_to_object(json, json.root()).map(Cow::Owned)
             }
@@ -93,7 +103,7 @@ impl Map {
             Map::WithoutPort => without_port(&text).map(Cow::Owned),
             Map::Default(_) => Some(text),
             Map::Hmac(hash, encoding) => {
-                let code = hash.mac(key?, &[text]);
+                let code = hash.mac(given.key?, &[text]);
                 Some(encoding.encode(&code).into_bytes().into())
             }
         }
@@ -161,10 +171,11 @@ fn origin(url: &[u8]) -> Option<&[u8]> {
     if end == 0 { None } else { url.get(..host + end) }
 }
 
-fn query_param(url: &[u8], name: &str) -> Option<Vec<u8>> {
+fn query_param(url: &[u8], name: &str, limits: Config) -> Option<Vec<u8>> {
     let query = url.get(find(url, "?")? + 1..)?;
     let query = query.split(|byte| *byte == b'#').next()?;
-    crate::form::Form::urlencoded(query)?
+    crate::form::Form::urlencoded(query, limits.form_fields_max)
+        .ok()?
         .get(query, name)
         .map(<[u8]>::to_vec)
 }
@@ -199,8 +210,8 @@ fn without_port(url: &[u8]) -> Option<Vec<u8>> {
     Some([head.strip_suffix(port).unwrap_or(head), tail].concat())
 }
 
-fn json_text<'r>(text: &[u8], path: &Path) -> Option<Text<'r>> {
-    let document = Document::parse(text).ok()?;
+fn json_text<'r>(text: &[u8], path: &Path, depth_max: u32) -> Option<Text<'r>> {
+    let document = Document::parse(text, depth_max).ok()?;
     let json = document.over(text);
     json.text(path.find(json, json.root())?)
         .map(|text| Cow::Owned(text.into_owned()))
@@ -225,7 +236,11 @@ mod tests {
     use super::*;
 
     fn check(map: &Map, text: &str, expected: Option<&str>) {
-        let mapped = map.apply(Cow::Borrowed(text.as_bytes()), Some(b"key"));
+        let given = Given {
+            key: Some(b"key"),
+            limits: Config::default(),
+        };
+        let mapped = map.apply(Cow::Borrowed(text.as_bytes()), given);
         let mapped = mapped.map(|text| String::from_utf8_lossy(&text).into_owned());
         assert_eq!(mapped.as_deref(), expected, "{map:?} of {text:?}");
     }

@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn paths_lead_to_values() {
         let text = r#"{"a":{"b":[{"c":1}],"x.y":2},"payload":{"order":{"entity":{"id":"o"}}},"contains":["order"],"my_events":[3]}"#;
-        let document = Document::parse(text.as_bytes()).expect("valid");
+        let document = Document::parse(text.as_bytes(), 128).expect("valid");
         let json = document.over(text.as_bytes());
         let check = |path: &str, expected: Option<&str>| {
             let found = Path::parse(path).expect(path).find(json, json.root());

@@ -38,13 +38,13 @@ fn form_object(bytes: &[u8], headers: &Headers) -> Vec<u8> {
         .get(..10)
         .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
     let form = if multipart {
-        Form::multipart(bytes, content_type)
+        Form::multipart(bytes, content_type, usize::MAX)
     } else {
-        Form::urlencoded(bytes)
+        Form::urlencoded(bytes, usize::MAX)
     };
     match form {
-        None => to_json(PayloadKind::Text, bytes, headers),
-        Some(form) => {
+        Err(_) => to_json(PayloadKind::Text, bytes, headers),
+        Ok(form) => {
             let fields = form.fields(bytes);
             object(
                 fields.map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value))),

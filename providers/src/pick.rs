@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::body::{Element, ParsedRequest};
 use crate::form::plus_decoded;
 use crate::json::{Json, Kind, Span};
-use crate::map::{Map, Text};
+use crate::map::{Given, Map, Text};
 use crate::path::Path;
 use crate::selector::{Name, PartName, Selector, Source};
 
@@ -65,6 +65,14 @@ impl<'r> Scope<'r> {
         }
     }
 
+    /// What maps are given.
+    fn given(&self) -> Given<'r> {
+        Given {
+            key: self.secret,
+            limits: self.request.definition.limits,
+        }
+    }
+
     /// The document and, in it, the element at hand.
     fn event(&self) -> Option<(Json<'r>, Span)> {
         let json = self.request.document()?;
@@ -83,7 +91,7 @@ impl Selector {
             Map::Default(text_instead) => text
                 .filter(|text| !text.is_empty())
                 .or(Some(Cow::Borrowed(text_instead.as_bytes()))),
-            map => text.and_then(|text| map.apply(text, scope.secret)),
+            map => text.and_then(|text| map.apply(text, scope.given())),
         });
         picked.filter(|text| !text.is_empty())
     }
@@ -113,7 +121,7 @@ impl Selector {
         let mapped = headers.filter_map(|(_, value)| {
             let start = Some(Cow::Borrowed(value.as_bytes()));
             self.maps.iter().fold(start, |text, map| {
-                text.and_then(|text| map.apply(text, scope.secret))
+                text.and_then(|text| map.apply(text, scope.given()))
             })
         });
         mapped.filter(|text| !text.is_empty()).collect()

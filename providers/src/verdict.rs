@@ -79,3 +79,13 @@ pub enum Unverified {
     #[error("undecided until a key is fetched from {}", .0.url)]
     Undecided(KeyRequest),
 }
+
+impl Unverified {
+    /// The same with another refusal, where it is one.
+    pub(crate) fn map_refusal(self, change: impl FnOnce(Refusal) -> Refusal) -> Self {
+        match self {
+            Unverified::Refused(refusal) => Unverified::Refused(change(refusal)),
+            Unverified::Undecided(key) => Unverified::Undecided(key),
+        }
+    }
+}

@@ -15,6 +15,7 @@ use toml::Table;
 use self::keys::{Keys, Read};
 use crate::body::{BodyRules, DocumentAt};
 use crate::catalogue::DefinitionError;
+use crate::config::Config;
 use crate::definition::Definition;
 use crate::facts::{CfgRule, Facts};
 use crate::selector::{Allow, Terms};
@@ -73,6 +74,7 @@ fn definition(name: &str, keys: &Keys<'_>) -> Read<Definition> {
         objects: event::objects(keys, events)?,
         redact: redact(keys, events)?,
         replies: answer::replies(keys, request)?,
+        limits: Config::default(),
         cfg,
     };
     check_whole(&definition, keys)?;

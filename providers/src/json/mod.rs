@@ -2,6 +2,7 @@
 //! values in these bytes. Builds no tree: a body is scanned once, and an object's members again when it is looked into.
 //! Depth is bounded; nothing is allocated per value.
 
+mod paths;
 mod scan;
 mod text;
 
@@ -9,12 +10,10 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
+pub use paths::JsonPaths;
 pub(crate) use text::unescaped;
 
 use self::scan::Scanner;
-
-/// How deep a document may nest.
-pub(crate) const DEPTH_MAX: u32 = 128;
 
 /// A value's place, as offsets into the document's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +34,7 @@ impl Span {
 pub(crate) enum JsonError {
     /// Not JSON, from this offset on.
     Syntax(usize),
-    /// Nested deeper than [`DEPTH_MAX`], at this offset.
+    /// Nested deeper than is allowed, at this offset.
     Depth(usize),
 }
 
@@ -68,8 +67,8 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Validates `bytes` whole; a root object is indexed on the way.
-    pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
+    /// Validates `bytes` whole, nested at most `depth_max` deep; a root object is indexed on the way.
+    pub fn parse(bytes: &[u8], depth_max: u32) -> Result<Self, JsonError> {
         if let Err(error) = std::str::from_utf8(bytes) {
             return Err(JsonError::Syntax(error.valid_up_to()));
         }
@@ -77,7 +76,7 @@ impl Document {
             return Err(JsonError::Syntax(bytes.len()));
         }
         let mut index = Index::default();
-        let mut scanner = Scanner::new(bytes);
+        let mut scanner = Scanner::new(bytes, depth_max);
         scanner.skip_space();
         let start = scanner.at();
         if scanner.peek() == Some(b'{') {
@@ -226,7 +225,7 @@ impl<'r> Json<'r> {
     /// The elements of an array, at most `most` of them; `None` when it is no array.
     pub fn elements(self, array: Span, most: usize) -> Option<Vec<Span>> {
         let mut elements = Vec::new();
-        let mut scanner = Scanner::new(self.bytes.get(..array.end as usize)?);
+        let mut scanner = Scanner::validated(self.bytes.get(..array.end as usize)?);
         scanner.jump(array.start as usize);
         let read = scanner.array(|element| {
             elements.push(element);
@@ -265,7 +264,7 @@ impl<'r> Json<'r> {
         {
             return Some(*known);
         }
-        let mut scanner = Scanner::new(self.bytes.get(..object.end as usize)?);
+        let mut scanner = Scanner::validated(self.bytes.get(..object.end as usize)?);
         scanner.jump(object.start as usize);
         index.add(&mut scanner).ok()
     }

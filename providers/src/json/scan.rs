@@ -1,12 +1,14 @@
 //! The scanner: walks JSON byte by byte where it must and eight bytes at a time inside strings. Checks all of RFC 8259
 //! but the text encoding, which the document checks first. In: bytes. Out: places; an error says where it broke.
 
-use super::{DEPTH_MAX, JsonError, Span, span};
+use super::{JsonError, Span, span};
+use crate::config::JSON_DEPTH_LIMIT;
 
 /// A place in bytes that are being read as JSON.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
+    depth_max: u32,
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -23,8 +25,17 @@ fn special(word: u64) -> u64 {
 }
 
 impl<'a> Scanner<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+    pub fn new(bytes: &'a [u8], depth_max: u32) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            depth_max: depth_max.min(JSON_DEPTH_LIMIT),
+        }
+    }
+
+    /// Over bytes that were found to be JSON before.
+    pub fn validated(bytes: &'a [u8]) -> Self {
+        Self::new(bytes, JSON_DEPTH_LIMIT)
     }
 
     pub fn at(&self) -> usize {
@@ -59,7 +70,7 @@ impl<'a> Scanner<'a> {
 
     /// Passes one value, nested `depth` deep.
     pub fn skip_value(&mut self, depth: u32) -> Result<(), JsonError> {
-        if depth > DEPTH_MAX {
+        if depth > self.depth_max {
             return Err(JsonError::Depth(self.at));
         }
         match self.peek() {

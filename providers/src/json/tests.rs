@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Document, JsonError, Kind};
 
 fn check(json: &str, path: &[&str], expected: Option<&str>) {
-    let document = Document::parse(json.as_bytes()).expect("valid");
+    let document = Document::parse(json.as_bytes(), 128).expect("valid");
     let json = document.over(json.as_bytes());
     let found = path.iter().try_fold(json.root(), |at, name| match name.parse() {
         Ok(n) => json.element(at, n),
@@ -43,12 +43,12 @@ fn depth_is_bounded() {
     for open in ["[", "{\"a\":"] {
         let deep = open.repeat(100_000);
         assert!(
-            matches!(Document::parse(deep.as_bytes()), Err(JsonError::Depth(_))),
+            matches!(Document::parse(deep.as_bytes(), 128), Err(JsonError::Depth(_))),
             "{open}"
         );
     }
     let fine = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    assert!(Document::parse(fine.as_bytes()).is_ok());
+    assert!(Document::parse(fine.as_bytes(), 128).is_ok());
 }
 
 #[test]
@@ -67,16 +67,16 @@ fn what_is_no_json_is_refused() {
         "\"\\u12g4\"",
         "{a:1}",
     ] {
-        assert!(Document::parse(bad.as_bytes()).is_err(), "{bad:?}");
+        assert!(Document::parse(bad.as_bytes(), 128).is_err(), "{bad:?}");
     }
-    assert!(Document::parse(b"\"\xff\"").is_err());
+    assert!(Document::parse(b"\"\xff\"", 128).is_err());
 }
 
 proptest! {
     #[test]
     fn agrees_with_serde_json(text in r#"[\[\]{}",:0-9a-z\\ue. -]{0,40}"#) {
         let theirs = serde_json::from_str::<serde_json::Value>(&text);
-        let ours = Document::parse(text.as_bytes());
+        let ours = Document::parse(text.as_bytes(), 128);
         // serde_json also refuses what JSON allows: halves of surrogate pairs and numbers beyond its range.
         let stricter = text.contains("\\u") || text.contains('e');
         prop_assert!(ours.is_ok() == theirs.is_ok() || (stricter && ours.is_ok()), "{text}: {theirs:?}");
@@ -84,7 +84,7 @@ proptest! {
 
     #[test]
     fn any_bytes_end_in_a_verdict(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-        if let Ok(document) = Document::parse(&bytes) {
+        if let Ok(document) = Document::parse(&bytes, 128) {
             let json = document.over(&bytes);
             prop_assert!(json.kind(json.root()) == Kind::Null || json.raw(json.root()).len() <= bytes.len());
         }
@@ -93,7 +93,7 @@ proptest! {
     #[test]
     fn members_are_read_as_they_were_written(keys in proptest::collection::hash_map(".{0,12}", ".{0,20}", 0..12)) {
         let written = serde_json::to_string(&keys).expect("a map of texts");
-        let document = Document::parse(written.as_bytes()).expect("valid");
+        let document = Document::parse(written.as_bytes(), 128).expect("valid");
         let json = document.over(written.as_bytes());
         for (key, value) in &keys {
             let found = json.member(json.root(), key).and_then(|at| json.text(at));

@@ -56,7 +56,7 @@ impl PublicKeyScheme {
         let sets = self.presented.sets(&texts, scope)?;
         let keys = self.key.public_keys((scope, proving), None)?;
         let mut last = None;
-        for set in &sets {
+        for set in &sets.all {
             let scope = Scope {
                 parts: Some(&set.parts),
                 ..*scope
@@ -83,7 +83,9 @@ impl PublicKeyScheme {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(wrong))
+        Err(last
+            .unwrap_or_else(wrong)
+            .map_refusal(|refusal| sets.explained(refusal)))
     }
 }
 

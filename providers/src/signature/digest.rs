@@ -39,17 +39,17 @@ impl DigestScheme {
                 };
                 let proved = self.signed.any(&scope, |pieces| {
                     let digest = hash.digest(pieces);
-                    let mut candidates = sets.iter().flat_map(|set| &set.candidates);
+                    let mut candidates = sets.all.iter().flat_map(|set| &set.candidates);
                     candidates.any(|candidate| same(&digest, &candidate.bytes))
                 })?;
                 if proved {
                     return Ok(());
                 }
             }
-            Err(Refusal::new(
+            Err(sets.explained(Refusal::new(
                 Reason::SignatureWrong,
                 "no active secret makes this digest of what was received",
-            ))
+            )))
         })
     }
 }

@@ -29,19 +29,22 @@ impl HmacScheme {
         let hash = self.hash.of(scope.request, word)?;
         let texts = self.presented.texts(scope)?;
         let mut last = None;
-        for set in self.presented.sets(&texts, scope)? {
+        let sets = self.presented.sets(&texts, scope)?;
+        for set in &sets.all {
             let scope = Scope {
                 parts: Some(&set.parts),
                 ..*scope
             };
             match around(self.timestamp.as_ref(), &scope, || {
-                self.verify_set(&set, (&scope, proving), hash)
+                self.verify_set(set, (&scope, proving), hash)
             }) {
                 Ok(()) => return Ok(()),
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(wrong))
+        Err(last
+            .unwrap_or_else(wrong)
+            .map_refusal(|refusal| sets.explained(refusal)))
     }
 
     fn verify_set(

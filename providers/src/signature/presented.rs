@@ -13,10 +13,6 @@ use crate::setting::{Setting, word};
 use crate::template::Template;
 use crate::verdict::Refusal;
 
-/// How many sets of a list, and signatures of a set, are tried: each costs a hash of the whole body, and no sender needs
-/// more than its two or three active keys.
-const TRIED_MAX: usize = 8;
-
 /// Where signatures are and how they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Presented {
@@ -41,6 +37,13 @@ pub(crate) enum Which {
     Named(Template),
     Every,
     From(usize),
+}
+
+/// The sets that were found, of which only so many are tried: each costs a hash of the whole body.
+pub(crate) struct Sets<'r> {
+    pub all: Vec<Set<'r>>,
+    /// The limit, when there were more sets or signatures.
+    cut_at: Option<usize>,
 }
 
 /// One set of parts with the signatures among them.
@@ -74,7 +77,7 @@ impl Presented {
     }
 
     /// The sets in these texts that hold at least one readable signature.
-    pub fn sets<'t>(&self, texts: &'t [Text<'_>], scope: &Scope<'_>) -> Result<Vec<Set<'t>>, Refusal> {
+    pub fn sets<'t>(&self, texts: &'t [Text<'_>], scope: &Scope<'_>) -> Result<Sets<'t>, Refusal> {
         let encoding = self.encoding.of(scope.request, word)?;
         let prefix = self
             .prefix
@@ -84,6 +87,8 @@ impl Presented {
         let mut found = Found {
             sets: Vec::with_capacity(1),
             unreadable: false,
+            most: scope.request.definition.limits.signatures_max,
+            is_cut: false,
         };
         for text in texts {
             let text = std::str::from_utf8(text)
@@ -99,7 +104,10 @@ impl Presented {
             }
         }
         if !found.sets.is_empty() {
-            return Ok(found.sets);
+            return Ok(Sets {
+                cut_at: found.is_cut.then_some(found.most),
+                all: found.sets,
+            });
         }
         let place = self.at.first().map_or("", |selector| selector.text.as_str());
         Err(if found.unreadable {
@@ -119,6 +127,24 @@ struct Found<'t> {
     sets: Vec<Set<'t>>,
     /// Something stands where a signature should, and cannot be read.
     unreadable: bool,
+    most: usize,
+    is_cut: bool,
+}
+
+impl Sets<'_> {
+    /// A refusal that tells of what was not tried.
+    pub fn explained(&self, refusal: Refusal) -> Refusal {
+        match self.cut_at {
+            Some(most) if refusal.reason == Reason::SignatureWrong => {
+                let untried = format!(
+                    "{}; of more than {most} only so many are tried (providers.signatures_max)",
+                    refusal.detail
+                );
+                Refusal::new(refusal.reason, untried)
+            }
+            _ => refusal,
+        }
+    }
 }
 
 impl<'t> Candidate<'t> {
@@ -141,15 +167,17 @@ impl<'t> Set<'t> {
 
 impl List {
     fn sets<'t>(&self, text: &'t str, (scope, encoding): (&Scope<'_>, Encoding), out: &mut Found<'t>) {
+        let most = out.most;
         let whole = match &self.sets {
-            Some(mark) => text.split(mark.as_str()).collect(),
+            Some(mark) => text.split(mark.as_str()).take(most.saturating_add(1)).collect(),
             None => vec![text],
         };
+        out.is_cut |= whole.len() > most;
         let name = match &self.which {
             Which::Named(template) => template.render_str(scope),
             Which::Every | Which::From(_) => None,
         };
-        for text in whole.into_iter().take(TRIED_MAX) {
+        for text in whole.into_iter().take(most) {
             let entries = text
                 .split(self.separator.as_str())
                 .map(str::trim)
@@ -174,7 +202,9 @@ impl List {
                         Which::From(first) => place >= first,
                     });
             let decoded = signatures.map(|(_, (name, value))| Candidate::decoded(*name, value, encoding));
-            let decoded: Vec<_> = decoded.take(TRIED_MAX).collect();
+            let mut decoded: Vec<_> = decoded.take(most.saturating_add(1)).collect();
+            out.is_cut |= decoded.len() > most;
+            decoded.truncate(most);
             out.unreadable |= !decoded.is_empty();
             let candidates: Vec<_> = decoded.into_iter().flatten().collect();
             if !candidates.is_empty() {

@@ -12,9 +12,6 @@ use crate::encoding::decode_base64;
 use crate::pick::Scope;
 use crate::verdict::Refusal;
 
-/// How many entries of the signature header are read: no sender has more active keys.
-const ENTRIES_MAX: usize = 16;
-
 /// A block of this scheme.
 #[derive(Debug)]
 pub(crate) struct StandardWebhooks {
@@ -56,7 +53,8 @@ impl StandardWebhooks {
             b".",
             scope.request.raw.body,
         ];
-        let given = Given::read(signatures)?;
+        let most = scope.request.definition.limits.standard_entries_max;
+        let given = Given::read(signatures, most)?;
         around(Some(&self.age), scope, || self.prove(&given, &pieces, proving))
     }
 
@@ -88,6 +86,11 @@ impl StandardWebhooks {
             }
         }
         Err(match (tried, unusable) {
+            (true, _) if given.is_cut => Refusal::new(
+                Reason::SignatureWrong,
+                "no active secret makes any of the first signatures; there are more than are tried \
+                 (providers.standard_entries_max)",
+            ),
             (true, _) => Refusal::new(Reason::SignatureWrong, "no active secret makes this signature"),
             (false, true) => Refusal::new(Reason::SecretUnusable, "the secret is not `whsec_` and base64"),
             (false, false) => secret_missing(),
@@ -99,12 +102,15 @@ impl StandardWebhooks {
 struct Given {
     codes: Vec<Vec<u8>>,
     ed25519: Vec<Vec<u8>>,
+    /// Whether there were more than are tried.
+    is_cut: bool,
 }
 
 impl Given {
-    fn read(signatures: &str) -> Result<Self, Refusal> {
+    fn read(signatures: &str, most: usize) -> Result<Self, Refusal> {
         let (mut codes, mut ed25519) = (Vec::new(), Vec::new());
-        for entry in signatures.split_ascii_whitespace().take(ENTRIES_MAX) {
+        let mut entries = signatures.split_ascii_whitespace();
+        for entry in entries.by_ref().take(most) {
             match entry.split_once(',') {
                 Some(("v1", code)) => codes.extend(decode_base64(code.as_bytes())),
                 Some(("v1a", signature)) => ed25519.extend(decode_base64(signature.as_bytes())),
@@ -115,6 +121,10 @@ impl Given {
             let detail = "the signature header holds no `v1,` or `v1a,` entry in base64";
             return Err(Refusal::new(Reason::SignatureMalformed, detail));
         }
-        Ok(Self { codes, ed25519 })
+        Ok(Self {
+            codes,
+            ed25519,
+            is_cut: entries.next().is_some(),
+        })
     }
 }

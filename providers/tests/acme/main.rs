@@ -5,6 +5,7 @@ mod answers;
 mod blocks;
 mod files;
 mod language;
+mod limits;
 mod public_keys;
 mod schemes;
 mod splitting;
@@ -14,8 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_providers::{
-    ActiveSecret, Answer, Awaiting, Credentials, Definition, HandshakeRefusal, KeyDocument, KeyLookup,
-    KeyRequest, KeySets, Masks, RawEvent, RawRequest, Reply, Unverified, Verified,
+    ActiveSecret, Answer, Awaiting, Config, Credentials, Definition, HandshakeRefusal, KeyDocument,
+    KeyLookup, KeyRequest, KeySets, Masks, RawEvent, RawRequest, Reply, Unverified, Verified,
 };
 use tidegate_schemas::{Headers, Reason, Secret, UnixMillis};
 
@@ -26,6 +27,7 @@ pub(crate) const NOW: u64 = 1_795_350_000_000;
 #[derive(Clone)]
 pub(crate) struct Given {
     definition: Arc<Definition>,
+    text: String,
     method: &'static str,
     url: String,
     headers: Headers,
@@ -42,6 +44,7 @@ pub(crate) fn given(definition: &str) -> Given {
     let text = format!("name = \"acme\"\ntitle = \"Acme\"\n{definition}");
     Given {
         definition: Arc::new(Definition::from_toml("acme", &text).unwrap_or_else(|error| panic!("{error}"))),
+        text,
         method: "POST",
         url: "https://hooks.test/webhook/e/acme".to_owned(),
         headers: Headers::default(),
@@ -92,6 +95,12 @@ impl Given {
 
     pub(crate) fn cfg(mut self, name: &str, value: &str) -> Self {
         self.cfg.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn limits(mut self, limits: Config) -> Self {
+        let definition = Definition::from_toml("acme", &self.text).expect("it compiled before");
+        self.definition = Arc::new(definition.with_limits(limits));
         self
     }
 
@@ -175,6 +184,14 @@ impl Given {
             .split(&request, &verified)
             .map(|events| look(&events))
             .map_err(|refusal| refusal.reason)
+    }
+
+    /// Why it cannot be split, if it cannot.
+    pub(crate) fn split_refusal(&self) -> Option<String> {
+        let verified = self.verify().unwrap_or_else(|error| panic!("{error}"));
+        let request = self.definition.parse(self.raw());
+        let split = self.definition.split(&request, &verified);
+        split.err().map(|refusal| refusal.to_string())
     }
 
     /// The answer to the handshake that it is, verified where that is needed.

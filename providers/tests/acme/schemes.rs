@@ -13,11 +13,11 @@ pub(crate) fn mac(key: impl AsRef<[u8]>, text: impl AsRef<[u8]>) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn hex_mac(key: impl AsRef<[u8]>, text: impl AsRef<[u8]>) -> String {
+pub(crate) fn hex_mac(key: impl AsRef<[u8]>, text: impl AsRef<[u8]>) -> String {
     hex::encode(mac(key, text))
 }
 
-const HMAC: &str = "[[verify]]\nscheme = \"hmac\"\nsignature = \"header:x-sig\"\n";
+pub(crate) const HMAC: &str = "[[verify]]\nscheme = \"hmac\"\nsignature = \"header:x-sig\"\n";
 
 #[test]
 fn hmac_refuses_each_fault_for_its_own_reason() {

@@ -33,6 +33,8 @@ pub struct Config {
     pub egress: tidegate_egress::Config,
     /// `[ingest]`
     pub ingest: tidegate_ingest::Config,
+    /// `[providers]`
+    pub providers: tidegate_providers::Config,
     /// `[processor]`
     pub processor: tidegate_processor::Config,
     /// `[forward]`

@@ -220,10 +220,8 @@ fn check_sizes(config: &Config, broker: &Broker) -> anyhow::Result<()> {
 
 /// The definitions, built in and laid over.
 pub(crate) fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
-    Ok(match &config.server.definitions {
-        None => Catalogue::builtin()?,
-        Some(folder) => Catalogue::with_overlay(folder)?,
-    })
+    let folder = config.server.definitions.as_deref();
+    Ok(Catalogue::load(config.providers, folder)?)
 }
 
 /// Where providers reach ingest.
