@@ -21,3 +21,4 @@ pub use broker::{Broker, Reader};
 pub use embedded::Keeper;
 pub use error::{AppendError, Damage, Error};
 pub use message::{Message, Record};
+pub use metrics::describe;

@@ -22,4 +22,5 @@ pub use address::{Refused, Rule, Special};
 pub use client::{Answer, Client, Limits};
 pub use config::{Config, ConfigError};
 pub use error::Error;
+pub use metrics::describe;
 pub use target::{Target, UrlError};

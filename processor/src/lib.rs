@@ -38,4 +38,5 @@ mod tests;
 
 pub use config::{Config, KeysConfig};
 pub use error::Error;
+pub use metrics::describe;
 pub use processor::{Parts, Processor};

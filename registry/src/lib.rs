@@ -32,6 +32,7 @@ pub use entity::{
 pub use follower::Follower;
 pub use key_file::{KeyFile, KeyFileError};
 pub use keyring::{KEY_BYTES, Keyring, SealError};
+pub use metrics::describe;
 pub use registry::{NotReadToEnd, Registry};
 pub use tables::{ApplyError, ConnectionBytes, ConnectionRef, ReadError, Tables};
 pub use writer::{OpenError, Write, WriteError, Writer, Written};

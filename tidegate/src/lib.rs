@@ -10,5 +10,6 @@ pub mod command;
 pub mod config;
 pub mod demo;
 pub mod logging;
+pub mod metrics;
 pub mod sample;
 pub mod serve;

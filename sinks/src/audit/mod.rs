@@ -33,6 +33,7 @@ mod writer;
 
 pub use config::Config;
 pub use error::Error;
+pub use metrics::describe;
 pub use migrate::{Report, migrate};
 pub use reader::{Answer, Parameter, Question, Reader};
 pub use search::{Search, Subject};

@@ -1,30 +1,57 @@
 //! The metrics of forwarding. Counted per attempt or per batch; labels are closed sets, never ids or addresses.
 
+use metrics::{describe_counter, describe_gauge};
 use tidegate_schemas::{DeliveryStatus, Reason};
+
+const ATTEMPTS: &str = "tidegate_sinks_forward_attempts_total";
+const DELIVERIES: &str = "tidegate_sinks_forward_deliveries_total";
+const MESSAGES: &str = "tidegate_sinks_forward_messages_total";
+const UNDECODABLE: &str = "tidegate_sinks_forward_undecodable_messages_total";
+const EVENTS_GONE: &str = "tidegate_sinks_forward_events_gone_total";
+const PARKED: &str = "tidegate_sinks_forward_parked_deliveries";
+const WAITING: &str = "tidegate_sinks_forward_waiting_deliveries";
+const STATE_BYTES: &str = "tidegate_sinks_forward_state_bytes";
+const HELD_BYTES: &str = "tidegate_sinks_forward_held_bytes";
+
+/// Tells the recorder what these metrics mean.
+pub fn describe() {
+    describe_counter!(ATTEMPTS, "attempts by how they ended");
+    describe_counter!(DELIVERIES, "deliveries that ended, by how");
+    describe_counter!(MESSAGES, "events and commands that were read");
+    describe_counter!(UNDECODABLE, "messages that this build cannot make sense of");
+    describe_counter!(
+        EVENTS_GONE,
+        "deliveries whose event was gone before it could be sent: a broken promise"
+    );
+    describe_gauge!(PARKED, "deliveries of a partition that wait for their next try");
+    describe_gauge!(WAITING, "deliveries of a partition that wait for their endpoint");
+    describe_gauge!(STATE_BYTES, "bytes that the state of a partition takes");
+    describe_gauge!(HELD_BYTES, "bytes of payloads that are held for deliveries");
+}
 
 /// An attempt ended so.
 pub(crate) fn attempted(reason: Reason) {
-    metrics::counter!("tidegate_sinks_forward_attempts_total", "reason" => reason.label()).increment(1);
+    metrics::counter!(ATTEMPTS, "reason" => reason.label()).increment(1);
 }
 
 /// A delivery ended so.
 pub(crate) fn ended(status: DeliveryStatus) {
-    metrics::counter!("tidegate_sinks_forward_deliveries_total", "status" => status.label()).increment(1);
+    metrics::counter!(DELIVERIES, "status" => status.label()).increment(1);
 }
 
 /// Events and commands were read.
 pub(crate) fn read(count: usize) {
-    metrics::counter!("tidegate_sinks_forward_messages_total").increment(count as u64);
+    metrics::counter!(MESSAGES).increment(count as u64);
 }
 
 /// A message of `events` that this build cannot make sense of was passed over.
 pub(crate) fn undecodable() {
-    metrics::counter!("tidegate_sinks_forward_undecodable_messages_total").increment(1);
+    metrics::counter!(UNDECODABLE).increment(1);
 }
 
 /// A delivery's event was gone from the topic before it could be sent: a broken promise, to be looked into.
 pub(crate) fn event_gone() {
-    metrics::counter!("tidegate_sinks_forward_events_gone_total").increment(1);
+    metrics::counter!(EVENTS_GONE).increment(1);
 }
 
 /// The state of one partition.
@@ -35,14 +62,14 @@ pub(crate) fn state(partition: u32, (parked, waiting): (usize, u64), bytes: usiz
         |name: &'static str, value: f64| metrics::gauge!(name, "partition" => partition.clone()).set(value);
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     {
-        gauge("tidegate_sinks_forward_parked_deliveries", parked as f64);
-        gauge("tidegate_sinks_forward_waiting_deliveries", waiting as f64);
-        gauge("tidegate_sinks_forward_state_bytes", bytes as f64);
+        gauge(PARKED, parked as f64);
+        gauge(WAITING, waiting as f64);
+        gauge(STATE_BYTES, bytes as f64);
     }
 }
 
 /// Bytes of payloads held for deliveries in this process.
 pub(crate) fn held(bytes: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    metrics::gauge!("tidegate_sinks_forward_held_bytes").set(bytes as f64);
+    metrics::gauge!(HELD_BYTES).set(bytes as f64);
 }

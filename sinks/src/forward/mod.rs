@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock::{Clock, ManualClock};
 pub use config::Config;
+pub use metrics::describe;
 
 use gate::Gates;
 use owner::Owner;

@@ -67,5 +67,5 @@ pub fn readiness(state: &State) -> Readiness {
 
 /// `GET /metrics`
 pub async fn metrics(Shared(state): Shared<Arc<State>>) -> String {
-    state.metrics.render()
+    state.metrics.page()
 }

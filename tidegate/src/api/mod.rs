@@ -19,7 +19,6 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use axum::Router;
 use axum::routing::{get, post};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tidegate_chdb::supervise;
 use tidegate_providers::Catalogue;
 use tidegate_registry::{Registry, Writer};
@@ -30,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 pub use problem::Problem;
 
@@ -72,13 +72,13 @@ pub struct Parts {
 pub struct State {
     stage: AtomicU8,
     parts: OnceLock<Parts>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
 }
 
 impl State {
     /// The state of a server that is starting.
     #[must_use]
-    pub fn new(metrics: PrometheusHandle) -> Self {
+    pub fn new(metrics: Metrics) -> Self {
         Self {
             stage: AtomicU8::new(Stage::Starting as u8),
             parts: OnceLock::new(),

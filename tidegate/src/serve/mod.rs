@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal as on};
 
 use crate::api::{Admin, Parts, Stage, State};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use engine::Engine;
 use roles::{Role, Roles};
 
@@ -74,7 +75,7 @@ impl Server {
             .with_context(|| format!("cannot make the data folder {}", config.server.data.display()))?;
         let broker = Broker::open(&config.broker.embedded, &config.log_folder()).await?;
         check_sizes(&config, &broker)?;
-        let state = Arc::new(State::new(install_metrics()?));
+        let state = Arc::new(State::new(Metrics::install()?));
         let admin = Admin::start(&config, state.clone()).await?;
         let engine = Engine::start(&mut config)?;
         let started = Self::start_roles(&config, &broker, (&state, engine.as_ref())).await;
@@ -230,16 +231,4 @@ fn public_url(config: &Config, ingest: SocketAddr) -> String {
         "" => format!("http://{ingest}"),
         set => set.to_owned(),
     }
-}
-
-/// The process's one recorder; a second server in one process (a test) shares it.
-fn install_metrics() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
-    static HANDLE: std::sync::OnceLock<metrics_exporter_prometheus::PrometheusHandle> =
-        std::sync::OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
-        return Ok(handle.clone());
-    }
-    let handle = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
-    tidegate_ingest::describe();
-    Ok(HANDLE.get_or_init(|| handle).clone())
 }

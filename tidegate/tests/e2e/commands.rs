@@ -12,7 +12,7 @@ use tidegate_testkit::server::Launch;
 
 use crate::recorded::manifest;
 use crate::refusals::with_an_age;
-use crate::{ENDPOINT_SECRET, launch};
+use crate::{ENDPOINT_SECRET, launch, page};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_work_beside_a_server_and_after_it() {
@@ -63,6 +63,10 @@ async fn commands_work_beside_a_server_and_after_it() {
     ];
     assert_eq!(succeeds(&launch, &count).trim(), "1");
     fails(&launch, &["query", "SELECT nothing FROM nowhere"]);
+    server
+        .query_until("SELECT attempt_id FROM attempts", |rows| !rows.is_empty())
+        .await;
+    page::shows_every_family(&server.get("/metrics").await);
     without_a_server(&launch);
     server.terminate().await;
     without_a_server(&launch);

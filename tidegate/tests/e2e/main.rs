@@ -4,6 +4,7 @@
 
 mod commands;
 mod keys;
+mod page;
 mod recorded;
 mod refusals;
 mod serving;

@@ -5,6 +5,7 @@
 mod arrows;
 mod files;
 mod keys;
+mod metrics;
 mod names;
 mod outcomes;
 mod providers;
