@@ -8,6 +8,7 @@ const DELIVERIES: &str = "tidegate_sinks_forward_deliveries_total";
 const MESSAGES: &str = "tidegate_sinks_forward_messages_total";
 const UNDECODABLE: &str = "tidegate_sinks_forward_undecodable_messages_total";
 const EVENTS_GONE: &str = "tidegate_sinks_forward_events_gone_total";
+const UNREAD_GONE: &str = "tidegate_sinks_forward_unread_messages_gone_total";
 const PARKED: &str = "tidegate_sinks_forward_parked_deliveries";
 const WAITING: &str = "tidegate_sinks_forward_waiting_deliveries";
 const STATE_BYTES: &str = "tidegate_sinks_forward_state_bytes";
@@ -22,6 +23,10 @@ pub fn describe() {
     describe_counter!(
         EVENTS_GONE,
         "deliveries whose event was gone before it could be sent: a broken promise"
+    );
+    describe_counter!(
+        UNREAD_GONE,
+        "messages that were gone before they were read: a broken promise"
     );
     describe_gauge!(PARKED, "deliveries of a partition that wait for their next try");
     describe_gauge!(WAITING, "deliveries of a partition that wait for their endpoint");
@@ -52,6 +57,11 @@ pub(crate) fn undecodable() {
 /// A delivery's event was gone from the topic before it could be sent: a broken promise, to be looked into.
 pub(crate) fn event_gone() {
     metrics::counter!(EVENTS_GONE).increment(1);
+}
+
+/// Messages of `events` were gone before they were read.
+pub(crate) fn unread_gone(messages: u64) {
+    metrics::counter!(UNREAD_GONE).increment(messages);
 }
 
 /// The state of one partition.

@@ -62,6 +62,19 @@ pub(crate) struct Closing<'a> {
     pub(crate) at: UnixMillis,
 }
 
+/// A delivery whose event was gone from `events` before it was decided: what is still known of it.
+pub(crate) struct Orphan<'a> {
+    /// Where the event lay; its earlier attempts name the same place.
+    pub(crate) offset: u64,
+    pub(crate) partition: u32,
+    pub(crate) endpoint: EndpointId,
+    /// The endpoint's environment; all zeros once it is deleted.
+    pub(crate) environment: EnvironmentId,
+    /// The endpoint's name; empty once it is deleted.
+    pub(crate) name: &'a str,
+    pub(crate) at: UnixMillis,
+}
+
 /// The rows of one batch.
 #[derive(Default)]
 pub(crate) struct Rows {
@@ -108,6 +121,36 @@ impl Rows {
                     next_at: None,
                 },
             )
+        });
+    }
+
+    pub(crate) fn orphan(&mut self, orphan: &Orphan<'_>) {
+        let nil = uuid::Uuid::nil();
+        self.push(&Line {
+            environment: orphan.environment,
+            integration: "",
+            received_at: orphan.at,
+            attempt_id: AttemptId::new(orphan.at),
+            delivery_id: DeliveryId(nil),
+            event_id: EventId(nil),
+            request_id: RequestId(nil),
+            event_partition: orphan.partition,
+            event_offset: orphan.offset,
+            provider: "",
+            connection: "",
+            event_type: "",
+            endpoint_id: orphan.endpoint,
+            endpoint: orphan.name,
+            url: "",
+            number: 0,
+            status: DeliveryStatus::Dead,
+            reason: Reason::EventGone,
+            http_status: 0,
+            error: "its event was gone from the topic `events` before it could be sent",
+            attempted_at: orphan.at,
+            duration_micros: 0,
+            response: "",
+            next_at: None,
         });
     }
 

@@ -2,5 +2,6 @@
 //! and dead letters. One program, so that the world they share is compiled once and used whole.
 
 mod fates;
+mod gone;
 mod requests;
 mod world;

@@ -19,6 +19,7 @@ impl Owner {
         let mut touched = BTreeSet::new();
         for message in messages {
             let offset = message.offset;
+            self.check_gap(offset);
             match Event::decode(message) {
                 Ok(event) if event.meta.kind == EventKind::Event => {
                     touched.extend(self.deliver(&Arc::new(event)));
@@ -41,6 +42,20 @@ impl Owner {
         self.batch.touch();
         touched.into_iter().for_each(|index| self.launch(index));
         Ok(())
+    }
+
+    /// Messages that were gone before they were read: whose they were, and for which endpoints, nobody knows any more.
+    fn check_gap(&self, offset: u64) {
+        let missing = offset.saturating_sub(self.batch.input);
+        if missing > 0 {
+            metrics::unread_gone(missing);
+            tracing::error!(
+                partition = self.partition,
+                from = self.batch.input,
+                missing,
+                "messages of `events` were gone before they were read: was forwarding away for longer than they are kept?"
+            );
+        }
     }
 
     /// Makes the deliveries of an event; returns the endpoints that have one more in memory.

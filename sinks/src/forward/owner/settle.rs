@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_broker::Record;
 use tidegate_schemas::{
-    DeadMeta, DeliveryId, DeliveryStatus, Metadata, Pointer, Reason, Topic, WRITE_VERSION,
+    DeadMeta, DeliveryId, DeliveryStatus, EnvironmentId, Metadata, Pointer, Reason, Topic, WRITE_VERSION,
 };
 use tokio::task::JoinError;
 
 use super::super::attempt::Attempted;
 use super::super::event::Event;
 use super::super::parked::{Key, Parked};
-use super::super::rows::{Closing, Standing};
+use super::super::rows::{Closing, Orphan, Standing};
 use super::super::{DisableEndpoint, Error, metrics};
 use super::{Form, Live, Owner};
 
@@ -162,18 +162,31 @@ impl Owner {
         self.batch.dead.push(record);
     }
 
-    /// The event of a delivery is not in the topic any more. Without it there is no row to write and nothing to bury.
+    /// The event of a delivery is not in the topic any more: there is nothing to bury, but a row says that it ended.
     pub(super) fn event_gone(&mut self, key: Key) {
         let Some(live) = self.take_live(key) else {
             return;
         };
         let endpoint = self.queue(key.endpoint).endpoint;
+        let known = self.shared.registry.read().endpoint(&endpoint).cloned();
         metrics::event_gone();
         tracing::error!(
             partition = self.partition, offset = key.offset, %endpoint,
             "the event of a parked delivery is gone: was `events` kept for less than the retry schedule?"
         );
-        self.forget(key, live.form);
+        self.batch.rows.orphan(&Orphan {
+            offset: key.offset,
+            partition: self.partition,
+            endpoint,
+            environment: known
+                .as_ref()
+                .map_or(EnvironmentId(uuid::Uuid::nil()), |known| known.environment),
+            name: known.as_ref().map_or("", |known| known.name.as_str()),
+            at: self.shared.clock.now(),
+        });
+        self.batch.ended += 1;
+        self.end(key, live.form, DeliveryStatus::Dead);
+        self.batch.touch();
     }
 
     /// The endpoint answered 410: it is off from now on, here at once, everywhere when the registry says so.
