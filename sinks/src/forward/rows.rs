@@ -10,8 +10,8 @@ use tidegate_schemas::{
 use super::attempt::Attempted;
 use super::event::Event;
 
-/// A message of `attempts` is closed at this size; the topic takes 16 MiB.
-const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// A message of `attempts` is closed at this size; its last row may come on top. The topic takes 16 MiB by default.
+const MESSAGE_BYTES: usize = 512 * 1024;
 
 /// The columns of an attempt; see [`tidegate_schemas::AttemptRow`], whose fields these are.
 #[derive(Serialize)]

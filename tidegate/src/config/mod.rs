@@ -1,6 +1,7 @@
 //! The configuration: every section of every room, put together. In: a TOML file and the environment. Out: a
 //! [`Config`]; every key has its commented line in `config/default.toml`, which a test holds against the code.
 
+mod limits;
 mod load;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 use crate::logging;
 
+pub use limits::Misfits;
 pub use load::{Error, uncommented};
 
 /// `config/default.toml`: every key, its default, and a line about it.

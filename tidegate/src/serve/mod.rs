@@ -15,7 +15,6 @@ use tidegate_broker::Broker;
 use tidegate_ingest::Ingest;
 use tidegate_providers::Catalogue;
 use tidegate_registry::{KeyFile, Writer};
-use tidegate_schemas::Topic;
 use tidegate_sinks::audit;
 use tokio::signal::unix::{SignalKind, signal as on};
 
@@ -24,9 +23,6 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use engine::Engine;
 use roles::{Role, Roles};
-
-/// What a message holds beside the body.
-const META_BYTES: usize = 1 << 20;
 
 /// A running server.
 pub struct Server {
@@ -74,7 +70,7 @@ impl Server {
         std::fs::create_dir_all(&config.server.data)
             .with_context(|| format!("cannot make the data folder {}", config.server.data.display()))?;
         let broker = Broker::open(&config.broker.embedded, &config.log_folder()).await?;
-        check_sizes(&config, &broker)?;
+        config.check_limits(|topic| broker.message_bytes_max(topic))?;
         let state = Arc::new(State::new(Metrics::install()?));
         let admin = Admin::start(&config, state.clone()).await?;
         let engine = Engine::start(&mut config)?;
@@ -201,22 +197,6 @@ impl Config {
     fn stop_timeout(&self) -> Duration {
         Duration::from_millis(self.server.stop_timeout_ms)
     }
-}
-
-/// A body that ingest takes must fit the topics it lies in, with its metadata.
-fn check_sizes(config: &Config, broker: &Broker) -> anyhow::Result<()> {
-    let needed = config.ingest.body_bytes_max.saturating_add(META_BYTES);
-    let limit = [Topic::Requests, Topic::Events]
-        .map(|topic| broker.message_bytes_max(topic))
-        .into_iter()
-        .min();
-    anyhow::ensure!(
-        limit.is_some_and(|limit| needed <= limit),
-        "a body of {} bytes (ingest.body_bytes_max) does not fit a message: set broker.embedded.body_message_bytes_max \
-         to at least {needed}",
-        config.ingest.body_bytes_max
-    );
-    Ok(())
 }
 
 /// The definitions, built in and laid over.

@@ -62,6 +62,9 @@ fn a_full_disk_is_answered_503_loses_nothing_and_is_survived() {
             ("BROKER__EMBEDDED__BODY_MESSAGE_BYTES_MAX", "1572864"),
             ("BROKER__EMBEDDED__ROWS_MESSAGE_BYTES_MAX", "1048576"),
             ("PROCESSOR__OUTCOMES_MESSAGE_BYTES_MAX", "524288"),
+            ("PROCESSOR__BATCH_CHANGES_BYTES_MAX", "524288"),
+            ("PROCESSOR__ROW_PAYLOAD_BYTES_MAX", "65536"),
+            ("REGISTRY__WRITE_BYTES_MAX", "524288"),
             ("INGEST__BODY_BYTES_MAX", "524288"),
             // Longer than the test: what is held is late, not lost.
             ("FORWARD__TIMEOUT_MS", "600000"),

@@ -126,3 +126,21 @@ fn a_missing_engine_is_named_with_its_remedy() {
         "the place is not named: {error}"
     );
 }
+
+#[test]
+fn limits_that_do_not_fit_one_another_are_refused_at_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let launch = launch(folder.path())
+        .set("TIDEGATE__PROCESSOR__OUTCOMES_MESSAGE_BYTES_MAX", "20000000")
+        .set("TIDEGATE__CLICKHOUSE__BODY_TTL_DAYS", "200");
+    let output = launch.command(&["serve"]).output().expect("the program starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    for key in [
+        "`processor.outcomes_message_bytes_max` is 20000000",
+        "broker.embedded.rows_message_bytes_max is 16777216",
+        "`clickhouse.body_ttl_days` is 200",
+    ] {
+        assert!(error.contains(key), "{key} is not named: {error}");
+    }
+}
