@@ -7,6 +7,7 @@
 mod draft;
 mod error;
 mod load;
+mod readable;
 mod rules;
 
 use std::sync::Arc;
@@ -118,11 +119,13 @@ impl Writer {
     ///
     /// # Errors
     /// [`OpenError`]: the journal cannot be read whole (a wrong key, damage), or was made for other partition counts.
+    /// What cannot be read is not taken over: the writer that runs goes on.
     pub async fn open(
         broker: &Broker,
         keyring: Arc<Keyring>,
         (config, address): (&Config, Option<String>),
     ) -> Result<(Self, Registry, Follower), OpenError> {
+        readable::check_readable(broker, &keyring).await?;
         let mut tables = Tables::new(keyring.clone(), true);
         let place = Place {
             topic: Topic::Registry,

@@ -9,7 +9,7 @@ use tidegate_registry::{
     Config, Connection, Endpoint, Entity, EntityRef, Environment, Follower, Integration, KEY_BYTES, Keyring,
     Registry, StoredSecret, Tables, Write, Writer,
 };
-use tidegate_schemas::{EnvironmentId, IntegrationId, Secret, UnixMillis};
+use tidegate_schemas::{EnvironmentId, IntegrationId, Secret, Topic, UnixMillis};
 
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -137,4 +137,17 @@ pub fn everything(tables: &Tables) -> BTreeMap<EntityRef, Entity> {
         (reference, entity)
     });
     entities.collect()
+}
+
+/// Every byte of the registry's journal, as text.
+pub async fn journal_text(opened: &Opened) -> String {
+    let range = opened.broker.offsets(Topic::Registry, 0);
+    let mut reader = opened.broker.reader(Topic::Registry, 0, range.start);
+    let mut bytes = Vec::new();
+    while reader.position() < range.end {
+        for message in reader.next(100, 1 << 20).await.expect("reads") {
+            bytes.extend_from_slice(&message.value);
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

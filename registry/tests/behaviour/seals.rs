@@ -3,7 +3,9 @@
 use tidegate_registry::{Entity, OpenError, Write, Writer};
 use tidegate_schemas::Topic;
 
-use super::opened::{NOW, broker, connection, endpoint, everything, keyring, limits, open_with, stored};
+use super::opened::{
+    NOW, Opened, broker, connection, endpoint, everything, journal_text, keyring, limits, open_with, stored,
+};
 
 #[tokio::test]
 async fn nothing_in_the_journal_is_plaintext() {
@@ -19,15 +21,7 @@ async fn nothing_in_the_journal_is_plaintext() {
         value: stored("Bearer plaintext-of-the-header"),
     }];
     opened.put(Entity::Endpoint(main)).await;
-    let range = opened.broker.offsets(Topic::Registry, 0);
-    let mut reader = opened.broker.reader(Topic::Registry, 0, range.start);
-    let mut bytes = Vec::new();
-    while reader.position() < range.end {
-        for message in reader.next(100, 1 << 20).await.expect("reads") {
-            bytes.extend_from_slice(&message.value);
-        }
-    }
-    let text = String::from_utf8_lossy(&bytes);
+    let text = journal_text(&opened).await;
     assert!(
         text.contains("acme") && text.contains("authorization"),
         "the entities are there"
@@ -36,16 +30,47 @@ async fn nothing_in_the_journal_is_plaintext() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_opens_no_registry_and_writes_nothing() {
+async fn a_wrong_key_opens_no_registry_and_unseats_nobody() {
     let directory = tempfile::tempdir().expect("a directory");
-    let broker = broker(directory.path()).await;
-    open_with(&broker, &[1]).await.base().await;
-    let refused = Writer::open(&broker, keyring(&[2]), (&limits(), None)).await;
+    let running = open_with(&broker(directory.path()).await, &[1]).await;
+    let (environment, _) = running.base().await;
+    refused_with_key_2(&running).await;
+    let endpoint = endpoint(environment, "after");
+    running.put(Entity::Endpoint(endpoint)).await;
+}
+
+/// With on-demand secrets alone the tables could be filled, but nothing could ever be verified.
+#[tokio::test]
+async fn a_key_that_opens_no_connection_is_wrong_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let running = open_with(&broker(directory.path()).await, &[1]).await;
+    let (_, integration) = running.base().await;
+    let bare = running.registry.read().integration_by_id(&integration).cloned();
+    let mut bare = bare.expect("was just written").as_ref().clone();
+    bare.secrets.clear();
+    running.put(Entity::Integration(bare)).await;
+    let mut acme = connection(integration, "acme", "1");
+    acme.details.secrets = vec![stored("of-the-connection")];
+    running.put(Entity::Connection(acme)).await;
+    refused_with_key_2(&running).await;
+    running
+        .put(Entity::Connection(connection(integration, "after", "2")))
+        .await;
+}
+
+async fn refused_with_key_2(running: &Opened) {
+    let end = running.broker.offsets(Topic::Registry, 0).end;
+    let refused = Writer::open(&running.broker, keyring(&[2]), (&limits(), None)).await;
     let error = refused.err().expect("refused");
     assert!(
-        matches!(error, OpenError::Journal(_)) && error.to_string().contains("not among the configured keys")
+        matches!(error, OpenError::Journal(_)) && error.to_string().contains("not among the configured keys"),
+        "{error}"
     );
-    open_with(&broker, &[1]).await;
+    assert_eq!(
+        running.broker.offsets(Topic::Registry, 0).end,
+        end,
+        "nothing was appended"
+    );
 }
 
 #[tokio::test]
