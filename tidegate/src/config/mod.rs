@@ -185,6 +185,12 @@ impl Config {
         self.server.data.join("clickhouse")
     }
 
+    /// This process's last copy of the registry.
+    #[must_use]
+    pub fn registry_copy(&self) -> PathBuf {
+        self.server.data.join("registry.copy")
+    }
+
     /// The key file.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 //! order: readiness off, no new connections, requests in flight finished, decided and committed, the last attempts
 //! ended, the last rows written, the log closed. What each role does is its own package's business.
 
+mod copy;
 mod engine;
 mod roles;
 
@@ -113,7 +114,6 @@ impl Server {
         let (writer, registry, follower) = Writer::open(broker, keyring, (&config.registry, None)).await?;
         let mut roles = Roles::default();
         roles.follow(follower);
-        roles.tend(writer.clone());
         let client = tidegate_egress::Client::new(&config.egress)?;
         let role = Role {
             config,
@@ -123,6 +123,7 @@ impl Server {
             client: &client,
             writer: &writer,
         };
+        roles.tend(&role);
         let audit = roles.audit(&role, engine.map(Engine::states));
         roles.process(&role);
         roles.forward(&role);

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::copy::RegistryCopy;
 use crate::config::Config;
 
 /// How often the registry's journal is looked after.
@@ -71,13 +72,18 @@ impl Roles {
             .spawn(async move { ("registry", follower.run().await.map_err(Into::into)) });
     }
 
-    /// Keeps the registry's journal short.
-    pub fn tend(&mut self, writer: Writer) {
+    /// Keeps the registry's journal short, and this process's last copy of it on the disk.
+    pub fn tend(&mut self, role: &Role<'_>) {
+        let (writer, broker) = (role.writer.clone(), role.broker.clone());
+        let mut copy = RegistryCopy::new(role);
         self.run("registry journal", move |stop| {
             Box::pin(async move {
+                copy.save(&broker).await;
                 while tokio::time::timeout(TEND_EVERY, stop.cancelled()).await.is_err() {
                     writer.idle().await?;
+                    copy.save(&broker).await;
                 }
+                copy.save(&broker).await;
                 Ok::<(), tidegate_registry::WriteError>(())
             })
         });

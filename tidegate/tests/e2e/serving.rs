@@ -1,10 +1,14 @@
 //! What `tidegate serve` and `tidegate demo` promise of themselves: they end in order, refuse a folder in use and a
 //! missing engine in clear words, and find on a second start what the first one left.
 
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::{Map, json};
+use tidegate_broker::{Broker, embedded};
 use tidegate_providers::Catalogue;
+use tidegate_registry::{Follower, KeyFile};
 use tidegate_testkit::receiver::Receiver;
 use tidegate_testkit::server::{Launch, Server};
 
@@ -77,6 +81,8 @@ async fn a_server_drains_on_sigterm_and_goes_on_where_it_stopped() {
         "the socket of an ended server is gone"
     );
 
+    a_copy_of_the_registry_was_kept(folder.path()).await;
+
     let again = launch.start().await;
     let (_, path) = url.split_once("/webhook/").expect("a webhook's URL");
     let url = format!("{}/webhook/{path}", again.ingest().await);
@@ -94,6 +100,27 @@ async fn a_server_drains_on_sigterm_and_goes_on_where_it_stopped() {
     assert_eq!(rows.len(), 2, "the rows outlive kill -9");
     let pending = third.apply(&text, &no_variables()).await;
     assert!(pending.contains_key(&key), "the registry outlives kill -9");
+}
+
+/// A process that finds no broker may begin with it.
+async fn a_copy_of_the_registry_was_kept(data: &Path) {
+    // As `testkit` starts it.
+    let log = embedded::Config {
+        segment_bytes: 64 << 20,
+        ..embedded::Config::default()
+    };
+    let broker = Broker::open(&log, &data.join("log")).await;
+    let broker = broker.expect("the log of an ended server opens");
+    let keyring = Arc::new(KeyFile::load_or_create(&data.join("keys")).expect("the key file is there"));
+    let config = tidegate_registry::Config::default();
+    let copy = data.join("registry.copy");
+    let (registry, _follower) =
+        Follower::open_copy(&broker, keyring, (&config, true, &copy)).expect("the copy is sound");
+    assert!(registry.runs_on_copy(), "nothing was read but the copy");
+    let environment = registry.read().environment_by_name("tests").map(|found| found.id);
+    let environment = environment.expect("the environment is in it");
+    assert!(registry.read().integration(&environment, "mine").is_some());
+    broker.close().await.expect("the log closes");
 }
 
 fn refuses_a_second(launch: &Launch, holder: u32) {
