@@ -214,10 +214,14 @@ impl<'a> ParsedRequest<'a> {
         };
         let bytes = text.into_owned();
         let document = self.parse_json(&bytes, "the field that holds the JSON")?;
-        let place = selector.place(&scope).into_iter().find_map(|place| match place {
-            Where::Body { range, .. } => Some(range),
-            _ => None,
-        });
+        let place = if selector.binds_body() {
+            Some(0..self.raw.body.len())
+        } else {
+            selector.place(&scope).into_iter().find_map(|place| match place {
+                Where::Body { range, .. } => Some(range),
+                _ => None,
+            })
+        };
         Ok(Some(Nested {
             bytes,
             document,

@@ -93,18 +93,18 @@ impl Form {
 
     /// The first field of that name.
     pub fn get<'r>(&'r self, body: &'r [u8], name: &str) -> Option<&'r [u8]> {
-        self.find(body, name).map(|field| field.value.of(body))
+        self.named(body, name).next().map(|field| field.value.of(body))
     }
 
-    /// Where the raw value of the first field of that name stands.
-    pub fn place(&self, body: &[u8], name: &str) -> Option<Range<usize>> {
-        self.find(body, name).map(|field| field.raw.clone())
+    /// Where the raw values of the fields of that name stand.
+    pub fn places(&self, body: &[u8], name: &str) -> impl Iterator<Item = Range<usize>> {
+        self.named(body, name).map(|field| field.raw.clone())
     }
 
-    fn find(&self, body: &[u8], name: &str) -> Option<&Field> {
+    fn named(&self, body: &[u8], name: &str) -> impl Iterator<Item = &Field> {
         self.fields
             .iter()
-            .find(|field| field.name.of(body) == name.as_bytes())
+            .filter(move |field| field.name.of(body) == name.as_bytes())
     }
 
     /// Every field in order: name and value.

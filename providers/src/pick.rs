@@ -161,13 +161,11 @@ impl Selector {
                 .into_iter()
                 .collect(),
             Source::Form(name) => {
-                let found = name
-                    .text(scope)
-                    .and_then(|name| scope.request.form()?.place(raw.body, &name));
-                found
-                    .map(|range| Where::Body { range, quoted: false })
-                    .into_iter()
-                    .collect()
+                let (Some(name), Some(form)) = (name.text(scope), scope.request.form()) else {
+                    return Vec::new();
+                };
+                let places = form.places(raw.body, &name);
+                places.map(|range| Where::Body { range, quoted: false }).collect()
             }
             Source::Join(selectors) => selectors
                 .iter()

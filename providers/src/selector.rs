@@ -126,6 +126,14 @@ impl Selector {
         }
     }
 
+    /// Its source, or those that it joins.
+    pub fn sources(&self) -> Vec<&Source> {
+        match &self.source {
+            Source::Join(selectors) => selectors.iter().flat_map(Selector::sources).collect(),
+            source => vec![source],
+        }
+    }
+
     /// Whether it reads an element of `each`.
     pub fn reads_event(&self) -> bool {
         match &self.source {
@@ -139,6 +147,23 @@ impl Selector {
 }
 
 impl Source {
+    /// Whether it is looked for in the JSON document.
+    pub fn reads_document(&self) -> bool {
+        matches!(
+            self,
+            Source::Body(_) | Source::Event(_) | Source::Parent(_) | Source::Grandparent(_)
+        )
+    }
+
+    /// Whether what it picks has a place of its own, so that it can be written over.
+    pub fn has_place(&self) -> bool {
+        let outside = matches!(
+            self,
+            Source::Header(_) | Source::Headers(_) | Source::Query(_) | Source::Form(_)
+        );
+        outside || self.reads_document()
+    }
+
     fn parse(text: &str, terms: Terms<'_>) -> Result<Self, String> {
         if let Some(inside) = text.strip_prefix("join(").and_then(|rest| rest.strip_suffix(')')) {
             let selectors = split_top(inside, ',')

@@ -14,6 +14,7 @@ use crate::json::Json;
 use crate::mask::{Mask, Masks};
 use crate::pick::Scope;
 use crate::reply::Awaiting;
+use crate::selector::Selector;
 use crate::verdict::{Refusal, Verified};
 
 /// The events of a verified request.
@@ -23,15 +24,26 @@ pub(crate) fn split<'r>(
     verified: &Verified,
 ) -> Result<Vec<RawEvent<'r>>, Refusal> {
     let elements = request.elements().map_err(Clone::clone)?;
-    let nested = request.nested_bytes().map(|bytes| Nested {
-        bytes,
-        masks: Masks::find(definition, request).nested,
-    });
+    let nested = request.nested_bytes();
+    let is_mapped = definition
+        .event
+        .payload
+        .as_ref()
+        .is_some_and(|selector| !selector.maps.is_empty());
+    let masks = if nested.is_some() || is_mapped {
+        Masks::find(definition, request)
+    } else {
+        Masks::default()
+    };
     let handshake = crate::handshake::find(definition, request, Awaiting::default()).is_some();
     let splitting = Splitting {
         definition,
         request,
-        nested,
+        nested: nested.map(|bytes| Nested {
+            bytes,
+            masks: masks.nested.clone(),
+        }),
+        masks,
     };
     let scope = Scope {
         claims: verified.has_claims(),
@@ -77,6 +89,8 @@ struct Splitting<'r> {
     definition: &'r Definition,
     request: &'r ParsedRequest<'r>,
     nested: Option<Nested<'r>>,
+    /// What is masked in the body; found only where a payload is no span of it.
+    masks: Masks,
 }
 
 /// A document that stands in no span of the body.
@@ -130,10 +144,11 @@ impl<'r> Splitting<'r> {
             .payload
             .as_ref()
             .filter(|selector| !selector.maps.is_empty());
-        if let Some(text) = mapped.and_then(|selector| selector.pick(scope)) {
+        if let Some((selector, text)) = mapped.and_then(|selector| Some((selector, selector.pick(scope)?))) {
+            let place = Place::Own(self.masked(selector, text, scope));
             return Payload {
                 kind: PayloadKind::Json,
-                place: Place::Own(text),
+                place,
             };
         }
         match (span, &self.nested) {
@@ -150,6 +165,22 @@ impl<'r> Splitting<'r> {
                 place: Place::Span(0..self.request.raw.body.len()),
             },
         }
+    }
+
+    /// A mapped payload: all of it, or nothing where any of what it was made of is masked.
+    fn masked(&self, selector: &Selector, text: Cow<'r, [u8]>, scope: &Scope<'r>) -> Cow<'r, [u8]> {
+        let places = selector.place(scope);
+        let is_touched = places.iter().any(|place| self.masks.touches(place));
+        if !is_touched {
+            return text;
+        }
+        let mut hidden = text.into_owned();
+        Mask {
+            range: 0..hidden.len(),
+            quoted: true,
+        }
+        .apply(&mut hidden);
+        Cow::Owned(hidden)
     }
 
     fn object(&self, payload: Option<Range<usize>>, scope: &Scope<'r>) -> Option<Object<'r>> {

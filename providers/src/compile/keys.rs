@@ -238,6 +238,28 @@ impl<'t> Keys<'t> {
             .collect()
     }
 
+    /// Selectors of what is secret: each has a place in the request that can be written over.
+    pub fn secret_places(&self, key: &'t str, terms: Terms<'_>) -> Read<Vec<Selector>> {
+        let selectors = self.selectors(key, terms)?;
+        let placeless = |selector: &&Selector| {
+            !selector
+                .sources()
+                .into_iter()
+                .all(crate::selector::Source::has_place)
+        };
+        match selectors.iter().find(placeless) {
+            None => Ok(selectors),
+            Some(selector) => self.problem(
+                key,
+                format!(
+                    "`{}` is secret, so it must stand where it can be masked: write header:, query:, form:, body:PATH, \
+                     event:PATH or parent:PATH",
+                    selector.text
+                ),
+            ),
+        }
+    }
+
     /// A value: a template, a table with a condition, or a list of these.
     pub fn value(&self, key: &'t str, terms: Terms<'_>) -> Read<Option<Value>> {
         let choices = match self.raw(key) {

@@ -202,7 +202,7 @@ fn redact(keys: &Keys<'_>, terms: Terms<'_>) -> Read<Vec<crate::selector::Select
     let Some(keys) = keys.table("redact")? else {
         return Ok(Vec::new());
     };
-    let selectors = keys.selectors("paths", terms)?;
+    let selectors = keys.secret_places("paths", terms)?;
     keys.finish()?;
     Ok(selectors)
 }

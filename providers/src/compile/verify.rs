@@ -204,8 +204,9 @@ impl<'t, 'c> Reader<'_, 't, 'c> {
         if let Some(expected) = self.keys.template("expected", self.all)? {
             key.text = Some(expected);
         }
+        self.places("token", self.place)?;
         Ok(Scheme::Token(TokenScheme {
-            at: self.places("token", self.place)?,
+            at: self.keys.secret_places("token", self.place)?,
             prefix: self.keys.template("prefix", self.place)?,
             key,
         }))

@@ -167,6 +167,14 @@ impl Block {
             _ => None,
         }
     }
+
+    /// Where the JWT stands that this block reads.
+    pub fn jwt_place(&self) -> Option<&Selector> {
+        match &self.scheme {
+            Scheme::Jwt(scheme) => Some(&scheme.token),
+            _ => None,
+        }
+    }
 }
 
 /// A refusal as the error it ends in.

@@ -219,7 +219,7 @@ fn tokens_and_redacted_values_are_written_over_byte_for_byte() {
         r#"{"token":"********","deep":{"n":"*****"},"one":0,"inner":"************"}"#
     );
     assert_eq!(masked.len(), body.len());
-    assert_eq!(masks.query("a=1&t=secret"), "a=1&t=******");
+    assert_eq!(masks.query("a=1&t=secret&%74=secret"), "a=1&t=******&%74=******");
     let mut headers = tidegate_schemas::Headers::default();
     headers.push("X-Token", "abc");
     headers.push("x-other", "abc");
@@ -258,4 +258,83 @@ fn tokens_of_elements_and_forms_are_masked_too() {
         given("[[verify]]\nscheme = \"basic\"").masked().0.headers,
         ["authorization"]
     );
+}
+
+/// A definition's secrets, a content type, a body in which they cannot be found, and what is left of it.
+const UNREADABLE: &[(&str, &str, &str, &str)] = &[
+    (
+        "paths = [\"body:card\"]",
+        "application/json",
+        r#"{"card":4242"#,
+        "************",
+    ),
+    ("paths = [\"body:card\"]", "", r#"{"card":4242"#, "************"),
+    ("paths = [\"body:card\"]", "text/plain", "card=4242", "*********"),
+    (
+        "paths = [\"form:card\"]",
+        "application/json",
+        r#"{"card":4}"#,
+        r#"{"card":4}"#,
+    ),
+    (
+        "paths = [\"form:card\"]",
+        "multipart/form-data; boundary=x",
+        "--y\r\ncard",
+        "*********",
+    ),
+    (
+        "paths = [\"query:card\"]",
+        "application/json",
+        r#"{"card":4"#,
+        r#"{"card":4"#,
+    ),
+    (
+        "paths = [\"body:card\", \"form:card\"]",
+        "application/x-www-form-urlencoded",
+        "card=42&card=43",
+        "card=**&card=**",
+    ),
+    ("paths = []", "application/json", r#"{"card":4"#, r#"{"card":4"#),
+];
+
+#[test]
+fn a_body_in_which_secrets_cannot_be_found_is_written_over_whole() {
+    for (paths, content_type, body, left) in UNREADABLE {
+        let given = given(&format!("{SIGNED}[redact]\n{paths}"));
+        let masked = given.header("content-type", content_type).body(*body).masked().1;
+        assert_eq!(masked, *left, "{paths} {content_type} {body}");
+    }
+    let elements = "[event]\neach = \"body:rows[]\"\n[[verify]]\nscheme = \"token\"\ntoken = \"event:t\"\nper = \"event\"";
+    let elsewhere = r#"{"row":[{"t":"ab"}]}"#;
+    let hidden = format!("\"{}\"", "*".repeat(elsewhere.len() - 2));
+    assert_eq!(
+        given(elements).body(elsewhere).masked().1,
+        hidden,
+        "no elements to look in"
+    );
+}
+
+#[test]
+fn what_a_document_was_decoded_from_is_masked_wherever_it_stands() {
+    let secret = "[redact]\npaths = [\"body:x\"]";
+    let of_body = given(&format!(
+        "{SIGNED}[body]\nkind = \"text\"\ndocument = [\"body|base64_json\"]\n{secret}"
+    ));
+    assert_eq!(of_body.body("eyJ4IjoxfQ==").masked().1, "************");
+    let of_header = given(&format!(
+        "{SIGNED}[body]\nkind = \"text\"\ndocument = [\"header:x-inner|json\"]\n{secret}"
+    ));
+    let masks = of_header.header("x-inner", r#"{"x":1}"#).body("b").masked().0;
+    assert!(masks.headers.contains(&"x-inner".to_owned()), "{masks:?}");
+}
+
+#[test]
+fn a_mapped_payload_hides_what_is_masked_where_it_was_decoded_from() {
+    let mapped = "[event]\npayload = \"body:inner|base64_json\"\n[[verify]]\nscheme = \"none\"\n[redact]\npaths = [\"body:inner|base64_json:x\"]";
+    given(mapped)
+        .body(r#"{"inner":"eyJ4IjoxfQ=="}"#)
+        .events(|events| {
+            let hidden = format!("Own({:?})", br#""*****""#);
+            assert_eq!(format!("{:?}", events[0].payload.place), hidden);
+        });
 }

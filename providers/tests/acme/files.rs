@@ -103,6 +103,11 @@ const TABLES: &[(&str, &str, &str)] = &[
         "only be the last",
     ),
     ("secret_at = \"here\"", "verify[0].secret_at", "no such key"),
+    (
+        "[redact]\npaths = [\"body\"]",
+        "redact.paths",
+        "where it can be masked",
+    ),
 ];
 
 /// The only `[[verify]]` block of a file.
@@ -153,6 +158,11 @@ const SCHEMES: &[(&str, &str, &str)] = &[
         "scheme = \"token\"\ntoken = \"cfg:x\"",
         "verify[0].token",
         "not declared",
+    ),
+    (
+        "scheme = \"token\"\ntoken = \"path:3\"",
+        "verify[0].token",
+        "where it can be masked",
     ),
 ];
 
