@@ -4,6 +4,7 @@
 
 mod exact;
 mod hidden;
+mod kept;
 mod migrations;
 mod outage;
 mod reading;
