@@ -9,9 +9,11 @@ use tidegate_schemas::Secret;
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// ClickHouse's HTTP address, such as `http://clickhouse:8123`; empty for the embedded engine, whose address is
-    /// then put here by whoever starts it.
+    /// ClickHouse's HTTP address, such as `http://clickhouse:8123` or `https://clickhouse:8443`; empty for the embedded
+    /// engine, whose address is then put here by whoever starts it.
     pub url: String,
+    /// Further root certificates (PEM) for an `https://` address, beside the public ones that are built in.
+    pub roots_pem: String,
     /// The database; created when missing.
     pub database: String,
     /// The user.
@@ -52,6 +54,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             url: String::new(),
+            roots_pem: String::new(),
             database: "tidegate".to_owned(),
             user: "default".to_owned(),
             password: Secret::new(Vec::new()),

@@ -10,6 +10,7 @@ mod outage;
 mod reading;
 mod refused;
 mod rollups;
+mod secure;
 mod written;
 
 use std::sync::Arc;
