@@ -5,6 +5,7 @@
 mod commands;
 mod keys;
 mod page;
+mod queries;
 mod recorded;
 mod refusals;
 mod serving;
