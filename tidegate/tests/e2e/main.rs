@@ -4,6 +4,7 @@
 
 mod commands;
 mod keys;
+mod inspect;
 mod page;
 mod queries;
 mod recorded;

@@ -33,7 +33,7 @@ fn the_demo_comes_out_as_it_should() {
 }
 
 /// A case with one event of one connection, of whatever provider comes first.
-fn simple(catalogue: &Catalogue) -> Recorded {
+pub fn simple(catalogue: &Catalogue) -> Recorded {
     let suits = |recorded: &Recorded| {
         let definition = catalogue.get(&recorded.provider).expect("a definition");
         recorded.case.is_signed()
