@@ -101,7 +101,7 @@ impl Arrival {
             body,
             url,
             received_at: self.received_at,
-            cfg: &integration.cfg,
+            cfg: integration.constants(),
         }
     }
 

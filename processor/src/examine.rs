@@ -74,7 +74,7 @@ pub(crate) fn find_events(request: &Request, integration: &Integration, context:
         body: &request.body,
         url: &meta.url,
         received_at: meta.received_at,
-        cfg: &integration.cfg,
+        cfg: integration.constants(),
     });
     let question = Question {
         request,

@@ -53,6 +53,16 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// What is picked and compared with what else is picked.
+    pub fn compared(&self) -> Vec<(&Selector, &Selector)> {
+        let lines = self.0.iter().flatten();
+        lines
+            .flat_map(|line| line.compared().into_iter().map(|with| (&line.selector, with)))
+            .collect()
+    }
+}
+
 impl Line {
     fn holds<'r>(&'r self, scope: &Scope<'r>) -> bool {
         let picked = self.selector.pick(scope);

@@ -330,6 +330,12 @@ impl Definition {
         Masks::find(self, request)
     }
 
+    /// Where a request brings a token that is a constant of the integration.
+    pub(crate) fn compared_tokens(&self) -> impl Iterator<Item = &Selector> {
+        let comparisons = self.handshakes.iter().flat_map(HandshakeRule::comparisons);
+        comparisons.map(|(_, token)| token)
+    }
+
     /// What an accepted request is answered; `None`: the standard reply.
     #[must_use]
     pub fn reply(&self, request: &ParsedRequest<'_>) -> Option<Reply> {

@@ -57,6 +57,9 @@ pub struct CfgRule {
     pub default: Option<String>,
     /// What it may be; empty: any text.
     pub values: Vec<String>,
+    /// Whether it is a token: the definition says so, or a handshake demands that the request brings it. It is sealed
+    /// as secrets are, and masked where a request brings it.
+    pub secret: bool,
 }
 
 impl CfgRule {

@@ -13,6 +13,7 @@ use crate::map::Map;
 use crate::pick::Scope;
 use crate::reply::{Answer, Awaiting, Call, HandshakeRefusal, Reply, ReplyRule, SecretAt, Store};
 use crate::request::Credentials;
+use crate::selector::{Selector, Source};
 use crate::signature::key::KeyDecode;
 use crate::template::{Template, Value};
 use crate::verdict::{Refusal, Verified};
@@ -150,6 +151,18 @@ impl Handshake<'_> {
 }
 
 impl HandshakeRule {
+    /// The constants that it compares with what the request brings, each with where that stands.
+    pub fn comparisons(&self) -> impl Iterator<Item = (&str, &Selector)> {
+        let conditions = self.require.iter().chain(&self.reply.when);
+        conditions
+            .flat_map(Condition::compared)
+            .filter_map(|(one, other)| match (&one.source, &other.source) {
+                (Source::Cfg(name), brought) if brought.has_place() => Some((name.as_str(), other)),
+                (brought, Source::Cfg(name)) if brought.has_place() => Some((name.as_str(), one)),
+                _ => None,
+            })
+    }
+
     fn answers_with_secret(&self) -> bool {
         let templates = self.reply.templates();
         let mut selectors = templates.iter().flat_map(|template| template.selectors());

@@ -70,6 +70,9 @@ impl Masks {
         if hides_body(&secret, request) {
             masks.body = vec![whole(request)];
         }
+        for token in definition.compared_tokens() {
+            masks.add_all(token, &scope);
+        }
         masks.body.sort_by_key(|mask| mask.range.start);
         masks
     }

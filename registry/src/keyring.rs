@@ -114,6 +114,9 @@ impl Keyring {
         for (purpose, secret) in entity.secrets_mut() {
             secret.secret = self.open_text(&of, &purpose, &secret.sealed)?;
         }
+        if let Entity::Integration(integration) = entity {
+            integration.join_constants();
+        }
         Ok(())
     }
 

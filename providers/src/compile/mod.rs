@@ -18,6 +18,7 @@ use crate::catalogue::DefinitionError;
 use crate::config::Config;
 use crate::definition::Definition;
 use crate::facts::{CfgRule, Facts};
+use crate::handshake::HandshakeRule;
 use crate::selector::{Allow, Terms};
 use crate::signature::Scheme;
 
@@ -57,7 +58,7 @@ fn definition(name: &str, keys: &Keys<'_>) -> Read<Definition> {
         allow: REQUEST,
     };
     let events = request.allowing(EVENT);
-    let definition = Definition {
+    let mut definition = Definition {
         name: name.to_owned(),
         title: keys.required("title")?.to_owned(),
         low_confidence: one_of(keys, "confidence", ["high", "low"])? == 1,
@@ -77,6 +78,7 @@ fn definition(name: &str, keys: &Keys<'_>) -> Read<Definition> {
         limits: Config::default(),
         cfg,
     };
+    mark_secret(&mut definition);
     check_whole(&definition, keys)?;
     keys.unknown()?;
     Ok(definition)
@@ -162,6 +164,7 @@ fn cfg_rules(keys: &Keys<'_>) -> Read<Vec<CfgRule>> {
             required: keys.flag("required")?,
             default: keys.owned("default")?,
             values: keys.texts("values")?.into_iter().map(str::to_owned).collect(),
+            secret: keys.flag("secret")?,
         };
         if let Err(problem) = rule.check(
             rule.default
@@ -175,6 +178,19 @@ fn cfg_rules(keys: &Keys<'_>) -> Read<Vec<CfgRule>> {
         rules.push(rule);
     }
     Ok(rules)
+}
+
+/// A constant that a handshake compares with what the request brings is a token, whatever the file calls it.
+fn mark_secret(definition: &mut Definition) {
+    let tokens: BTreeSet<String> = definition
+        .handshakes
+        .iter()
+        .flat_map(HandshakeRule::comparisons)
+        .map(|(constant, _)| constant.to_owned())
+        .collect();
+    for rule in &mut definition.cfg {
+        rule.secret |= tokens.contains(&rule.name);
+    }
 }
 
 fn body_rules(keys: &Keys<'_>, terms: Terms<'_>) -> Read<BodyRules> {

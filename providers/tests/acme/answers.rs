@@ -338,3 +338,29 @@ fn a_mapped_payload_hides_what_is_masked_where_it_was_decoded_from() {
             assert_eq!(format!("{:?}", events[0].payload.place), hidden);
         });
 }
+
+#[test]
+fn a_token_that_a_handshake_demands_is_masked() {
+    for demand in [
+        "when = { \"query:mode\" = \"*\" }\nrequire = { \"query:word\" = \"{cfg:token}\" }",
+        "when = { \"cfg:token\" = \"{query:word}\" }",
+    ] {
+        let handshake = acme(&format!(
+            "method = \"GET\"\nverify = false\n{demand}\ntext = \"ok\""
+        ));
+        assert!(handshake.definition().cfg()[0].secret, "{demand}");
+        let masks = handshake.method("GET").masked().0;
+        assert_eq!(
+            masks.query("mode=x&word=geheim"),
+            "mode=x&word=******",
+            "{demand}"
+        );
+    }
+    let other =
+        acme("method = \"GET\"\nverify = false\nwhen = { \"query:mode\" = \"*\" }\ntext = \"{cfg:token}\"");
+    assert!(!other.definition().cfg()[0].secret, "what is shown is no secret");
+    let named = given(&format!(
+        "[cfg.token]\nabout = \"token\"\nsecret = true\n{SIGNED}"
+    ));
+    assert!(named.definition().cfg()[0].secret);
+}

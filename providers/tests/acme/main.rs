@@ -206,6 +206,11 @@ impl Given {
         self.definition.reply(&self.definition.parse(self.raw()))
     }
 
+    /// The compiled definition.
+    pub(crate) fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
     /// The masks, and the body as it may leave.
     pub(crate) fn masked(&self) -> (Masks, String) {
         let masks = self.definition.masks(&self.definition.parse(self.raw()));

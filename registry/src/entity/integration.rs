@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_schemas::{EnvironmentId, IntegrationId, UnixMillis};
+use tidegate_schemas::{EnvironmentId, IntegrationId, Secret, UnixMillis};
 
 use super::{Mode, StoredSecret, active_at};
 
@@ -34,9 +34,14 @@ pub struct Integration {
     /// Whether a handshake may store a secret here; taken back once one has.
     #[serde(default)]
     pub awaits_secret: bool,
-    /// The constants that its definition's `[cfg]` declares.
+    /// The constants that its definition's `[cfg]` declares, but for those that requests are compared with.
     #[serde(default)]
     pub cfg: BTreeMap<String, String>,
+    /// The constants that requests are compared with: tokens, sealed as secrets are ([`Integration::hide_cfg`]).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_cfg: BTreeMap<String, StoredSecret>,
+    #[serde(skip)]
+    opened: Opened,
     /// The URL registered at the provider, where it is not our own (a proxy in front); some schemes sign it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
@@ -108,6 +113,8 @@ impl Integration {
             secrets: Vec::new(),
             awaits_secret: false,
             cfg: BTreeMap::new(),
+            secret_cfg: BTreeMap::new(),
+            opened: Opened::default(),
             public_url: None,
             rate_limit: None,
             partitions: Vec::new(),
@@ -116,9 +123,63 @@ impl Integration {
         }
     }
 
+    /// Every constant, as the definition reads them.
+    #[must_use]
+    pub fn constants(&self) -> &BTreeMap<String, String> {
+        if self.secret_cfg.is_empty() {
+            &self.cfg
+        } else {
+            &self.opened.0
+        }
+    }
+
+    /// Takes the constant `name` from the plain ones: it is a token. `current` is the integration as it is, whose own
+    /// is kept when it is the same.
+    pub fn hide_cfg(&mut self, name: &str, current: Option<&Integration>) {
+        let Some(text) = self.cfg.remove(name).filter(|text| !text.is_empty()) else {
+            return;
+        };
+        let kept = current
+            .and_then(|current| current.secret_cfg.get(name))
+            .filter(|kept| kept.secret().expose() == text.as_bytes());
+        let secret = kept
+            .cloned()
+            .unwrap_or_else(|| StoredSecret::new(Secret::new(text)));
+        self.secret_cfg.insert(name.to_owned(), secret);
+    }
+
+    /// The keyring has opened the secrets.
+    pub(crate) fn join_constants(&mut self) {
+        if self.secret_cfg.is_empty() {
+            return;
+        }
+        let text = |secret: &StoredSecret| String::from_utf8_lossy(secret.secret().expose()).into_owned();
+        let secret = self.secret_cfg.iter();
+        self.opened.0 = self.cfg.clone();
+        self.opened
+            .0
+            .extend(secret.map(|(name, secret)| (name.clone(), text(secret))));
+    }
+
     /// The secrets that counted at `time`: a request is verified against those of the time it was received.
     pub fn secrets_at(&self, time: UnixMillis) -> impl Iterator<Item = &StoredSecret> {
         active_at(&self.secrets, time)
+    }
+}
+
+/// All constants, tokens among them: told from nothing else and never printed.
+#[derive(Clone, Default)]
+struct Opened(BTreeMap<String, String>);
+
+impl PartialEq for Opened {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
     }
 }
 

@@ -155,7 +155,12 @@ impl Entity {
         match self {
             Entity::Layout(_) | Entity::ApiKey(_) => Vec::new(),
             Entity::Environment(e) => labelled("signing_key", &mut e.signing_keys),
-            Entity::Integration(e) => labelled("secret", &mut e.secrets),
+            Entity::Integration(e) => {
+                let mut secrets = labelled("secret", &mut e.secrets);
+                let constants = e.secret_cfg.iter_mut();
+                secrets.extend(constants.map(|(name, secret)| (format!("cfg:{name}"), secret)));
+                secrets
+            }
             Entity::Connection(e) => labelled("secret", &mut e.details.secrets),
             Entity::Endpoint(e) => {
                 let mut secrets = labelled("secret", &mut e.secrets);

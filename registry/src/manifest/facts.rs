@@ -42,6 +42,8 @@ pub struct CfgFact {
     pub name: String,
     /// Whether an integration must give it.
     pub required: bool,
+    /// Whether requests are compared with it, so that whoever knows it can forge them.
+    pub secret: bool,
 }
 
 /// What of an integration does not fit its provider: fields and what is wrong with them. `providers` are the facts of
@@ -72,11 +74,7 @@ pub fn check_integration(
             format!("provider `{provider}` delivers no secret to an integration: leave `awaits_secret` out");
         problems.push(("awaits_secret", problem));
     }
-    for fact in facts
-        .cfg
-        .iter()
-        .filter(|fact| fact.required && !integration.cfg.contains_key(&fact.name))
-    {
+    for fact in facts.cfg.iter().filter(|fact| is_missing(fact, integration)) {
         let problem = format!(
             "provider `{provider}` needs `cfg.{name}`: add it",
             name = fact.name
@@ -132,6 +130,11 @@ pub(super) fn check_connection(
         problems.push(problem);
     }
     problems
+}
+
+fn is_missing(fact: &CfgFact, integration: &Integration) -> bool {
+    let given = integration.cfg.contains_key(&fact.name) || integration.secret_cfg.contains_key(&fact.name);
+    fact.required && !given
 }
 
 fn missing_secret(integration: &Integration, facts: &ProviderFacts) -> String {

@@ -174,6 +174,14 @@ impl Planner<'_> {
             Some(current) => self.keep(&mut integration, current, wanted.line),
         }
         replace_secrets(&mut integration.secrets, wanted.secrets.as_ref());
+        let facts = self.planning.providers.get(&integration.provider);
+        for fact in facts
+            .iter()
+            .flat_map(|facts| &facts.cfg)
+            .filter(|fact| fact.secret)
+        {
+            integration.hide_cfg(&fact.name, current.map(AsRef::as_ref));
+        }
         // Once a handshake has stored one, the file must not open the door again.
         integration.awaits_secret &= integration.secrets.is_empty();
         for (_, problem) in check_integration(&integration, self.planning.providers) {

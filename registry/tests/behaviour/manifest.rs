@@ -6,7 +6,7 @@ use tidegate_registry::manifest::{Action, CfgFact, Manifest, Plan, Planning, Pro
 use tidegate_registry::{Endpoint, EndpointState, Entity, Registry, Write};
 use tidegate_schemas::Secret;
 
-use super::opened::{NOW, Opened, connection, everything, open};
+use super::opened::{NOW, Opened, connection, everything, journal_text, open, open_with};
 
 /// The documented example, read by every test here that needs a large file.
 pub const EXAMPLE: &str = include_str!("../../../docs/tidegate.yaml");
@@ -17,9 +17,10 @@ pub fn providers(text: &str) -> BTreeMap<String, ProviderFacts> {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("provider: "));
     let names = names.map(|rest| rest.split_whitespace().next().unwrap_or_default().to_owned());
-    let cfg = ["signature_header", "region"].map(|name| CfgFact {
+    let cfg = ["signature_header", "region", "verify_token"].map(|name| CfgFact {
         name: name.to_owned(),
         required: false,
+        secret: name == "verify_token",
     });
     let facts = ProviderFacts {
         needs_secret: true,
@@ -158,6 +159,42 @@ async fn a_plan_names_what_changes_and_masks_secrets() {
 ";
     assert_eq!(plan.to_string(), expected);
     assert!(!format!("{plan:?}").contains("plaintext"));
+}
+
+#[tokio::test]
+async fn a_constant_that_requests_are_compared_with_is_a_secret() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let opened = open(directory.path()).await;
+    let text = BASE.replace(
+        "cfg: {region: eu}",
+        "cfg: {region: eu, verify_token: plaintext-of-the-token}",
+    );
+    apply(&opened, &text, false).await;
+    assert!(plan(&opened.registry, &text, false).is_empty(), "the same again");
+    let constants = |opened: &Opened| {
+        let tables = opened.registry.read();
+        let environment = tables.environment_by_name("default").expect("applied").id;
+        let crm = tables.integration(&environment, "crm").expect("applied");
+        assert!(!format!("{crm:?}").contains("plaintext"), "{crm:?}");
+        crm.constants().clone()
+    };
+    assert_eq!(constants(&opened)["verify_token"], "plaintext-of-the-token");
+    assert_eq!(constants(&opened)["region"], "eu");
+    let journal = journal_text(&opened).await;
+    assert!(
+        journal.contains("verify_token") && !journal.contains("plaintext-of-the"),
+        "sealed at rest"
+    );
+
+    let changed = text.replace("plaintext-of-the-token", "another-plaintext-text");
+    let plan = apply(&opened, &changed, false).await;
+    assert!(
+        plan.to_string().contains("    cfg.verify_token: …oken → …text\n"),
+        "{plan}"
+    );
+    assert_eq!(constants(&opened)["verify_token"], "another-plaintext-text");
+    let again = open_with(&opened.broker, &[1]).await;
+    assert_eq!(constants(&again)["verify_token"], "another-plaintext-text");
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ fn providers() -> BTreeMap<String, ProviderFacts> {
         cfg: vec![CfgFact {
             name: "audience".into(),
             required: true,
+            secret: false,
         }],
         early_check_required: true,
         ..ProviderFacts::default()

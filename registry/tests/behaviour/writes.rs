@@ -255,10 +255,8 @@ async fn what_is_fixed_stays() {
             "{error}"
         );
     }
-    let elsewhere = Integration {
-        partitions: vec![31],
-        ..current.clone()
-    };
+    let mut elsewhere = current.clone();
+    elsewhere.partitions = vec![31];
     opened.put(Entity::Integration(elsewhere)).await;
     let after = Integration::clone(opened.registry.read().integration_by_id(&id).expect("written"));
     assert_eq!(

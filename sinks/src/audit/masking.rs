@@ -44,7 +44,7 @@ impl Masker {
             body,
             url: &meta.url,
             received_at: meta.received_at,
-            cfg: &integration.cfg,
+            cfg: integration.constants(),
         });
         let masks = definition.masks(&parsed);
         let is_cut = (body.len() as u64) < meta.body_bytes;

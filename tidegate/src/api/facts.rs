@@ -28,6 +28,7 @@ fn facts_of(definition: &Definition) -> ProviderFacts {
             .map(|rule| CfgFact {
                 name: rule.name.clone(),
                 required: rule.required && rule.default.is_none(),
+                secret: rule.secret,
             })
             .collect(),
         has_route: definition.has_route(),
