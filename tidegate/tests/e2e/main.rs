@@ -3,8 +3,8 @@
 //! What a single room does is tested in its own package.
 
 mod commands;
-mod keys;
 mod inspect;
+mod keys;
 mod page;
 mod queries;
 mod recorded;
