@@ -24,6 +24,7 @@ measure() {
   "$programs/$program" "$@"
 }
 measure accept "$disk"
+measure json
 measure processor
 measure registry
 measure audit
