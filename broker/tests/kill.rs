@@ -18,6 +18,9 @@ use tidegate_schemas::Topic;
 const DIRECTORY: &str = "TIDEGATE_TEST_KILL_DIRECTORY";
 const KILLS: &str = "TIDEGATE_CHAOS_KILLS";
 const WRITERS: usize = 8;
+/// After so many kills a new log is begun, for the old one has little space left.
+const KILLS_A_LOG: usize = 50;
+const CHECK_EVERY: usize = 10;
 
 #[test]
 fn every_acknowledged_message_survives_kill_9() {
@@ -30,17 +33,28 @@ fn every_acknowledged_message_survives_kill_9() {
     let seed = u64::from(std::process::id());
     println!("seed {seed}");
     let mut chance = Chance::new(seed);
+    let (mut counted, mut left) = (0, kills);
+    while left > 0 {
+        let here = left.min(KILLS_A_LOG);
+        counted += kill_over_and_over(here, &mut chance);
+        left -= here;
+        println!("{} of {kills} kills", kills - left);
+    }
+    println!("counted: {counted} messages acknowledged");
+    assert!(counted > kills, "the child hardly ever came to append");
+}
+
+/// Kills the child so often on one log, checking it now and then; says how many messages were acknowledged.
+fn kill_over_and_over(kills: usize, chance: &mut Chance) -> usize {
     let directory = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
-    for kill in 0..kills {
-        acknowledged.extend(run_and_kill(directory.path(), &mut chance));
-        if kill % 10 == 9 || kill + 1 == kills {
+    for kill in 1..=kills {
+        acknowledged.extend(run_and_kill(directory.path(), chance));
+        if kill % CHECK_EVERY == 0 || kill == kills {
             check(directory.path(), &acknowledged);
-            println!("{} of {kills} kills", kill + 1);
         }
     }
-    println!("counted: {} messages acknowledged", acknowledged.len());
-    assert!(acknowledged.len() > kills, "the child hardly ever came to append");
+    acknowledged.len()
 }
 
 /// Runs the child and kills it after it has acknowledged a random number of messages, or in the middle of its start.

@@ -16,6 +16,8 @@ use tidegate_schemas::Topic;
 const SEEDS: u64 = 150;
 /// Power losses of one log, one after the other.
 const LOSSES: usize = 3;
+/// Logs between two lines of progress.
+const TELL_EVERY: u64 = 50;
 
 type Acknowledged = Arc<Mutex<Vec<(u64, String)>>>;
 
@@ -27,6 +29,9 @@ async fn every_acknowledged_message_survives() {
     for seed in 0..seeds {
         if let Err(loss) = check(seed, SimDisk::new()).await {
             panic!("seed {seed}: {loss}");
+        }
+        if seed % TELL_EVERY == TELL_EVERY - 1 {
+            println!("{} of {seeds} logs", seed + 1);
         }
     }
     println!("counted: {seeds} logs, {LOSSES} power losses each");
