@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos lint bench deps engine js fixtures clean
+.PHONY: help run test chaos fuzz lint bench deps engine js fixtures clean
 
 ENGINE_DIR := build/chdb
 ENGINE := $(ENGINE_DIR)/libchdb.so
@@ -22,6 +22,9 @@ test: deps ## every test, with the real parts it fetches itself
 
 chaos: deps ## the full counts of kills and simulations; the result goes into bench/RESULTS.md
 	dev/chaos.sh
+
+fuzz: ## a minute of hostile input for each parser of the provider engine; FUZZ_SECONDS=n for longer
+	dev/fuzz.sh
 
 lint: ## format, clippy, licences and bans
 	$(CARGO) fmt --all --check
