@@ -24,7 +24,7 @@ impl Encoding {
     /// Reads text strictly about the alphabet, leniently about padding and the case of hex.
     pub fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Encoding::Hex => hex::decode(text).ok(),
+            Encoding::Hex => decode_hex(text),
             Encoding::Base64 => STANDARD.decode(text).ok(),
             Encoding::Base64Url => URL.decode(text).ok(),
         }
@@ -40,6 +40,31 @@ impl Encoding {
     }
 }
 
+/// What a hex digit stands for, by its byte; 0xff for what is none.
+const DIGITS: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digits[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
+
+/// Reads hex of either case. Every request of most providers carries some.
+fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let (pairs, odd) = text.as_chunks::<2>();
+    let mut bytes = Vec::with_capacity(pairs.len());
+    let mut seen = 0;
+    for pair in pairs {
+        let [high, low] = pair.map(|digit| DIGITS[usize::from(digit)]);
+        seen |= high | low;
+        bytes.push(high << 4 | low);
+    }
+    (odd.is_empty() && seen < 16).then_some(bytes)
+}
+
 /// Reads base64 of either alphabet.
 pub(crate) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.trim_ascii();
@@ -49,4 +74,27 @@ pub(crate) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
         &STANDARD
     };
     engine.decode(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<&[u8]>) {
+        assert_eq!(decode_hex(text.as_bytes()).as_deref(), expected, "{text}");
+        assert_eq!(hex::decode(text).ok().as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn hex_is_read_in_either_case_and_whole() {
+        check("", Some(&[]));
+        check("00fF", Some(&[0, 0xff]));
+        check(
+            "0123456789abcdefABCDEF",
+            Some(&[1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xab, 0xcd, 0xef]),
+        );
+        for wrong in ["0", "00f", "0g", "g0", "0x", " 0", "0/", "0:", "0@", "0`", "ö"] {
+            check(wrong, None);
+        }
+    }
 }
