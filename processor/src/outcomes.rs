@@ -6,11 +6,10 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Serialize;
 use tidegate_broker::Record;
 use tidegate_schemas::{
-    Attribution, EndpointId, EnvironmentId, EventId, Metadata, Outcome, PayloadKind, Pointer, Proof, Reason,
-    RequestId, RowsMeta, Topic, UnixMillis, WRITE_VERSION,
+    Attribution, EndpointId, EventRow, Metadata, Outcome, PayloadKind, Pointer, RowsMeta, Topic, UnixMillis,
+    WRITE_VERSION,
 };
 
 use crate::config::Config;
@@ -31,39 +30,8 @@ pub(crate) struct Rows {
     by_outcome: [u64; Outcome::ALL.len()],
 }
 
-/// [`EventRow`](tidegate_schemas::EventRow), borrowed: the same fields in the same order.
-#[derive(Serialize)]
-struct Row<'a> {
-    environment: EnvironmentId,
-    integration: &'a str,
-    received_at: UnixMillis,
-    event_id: EventId,
-    request_id: RequestId,
-    request_partition: u32,
-    request_offset: u64,
-    position: u32,
-    provider: &'a str,
-    connection: &'a str,
-    attribution: Attribution,
-    event_type: &'a str,
-    delivery_key: &'a str,
-    object_key: &'a str,
-    object_version: &'a str,
-    event_time: Option<UnixMillis>,
-    outcome: Outcome,
-    reason: Reason,
-    detail: &'a str,
-    verified: Proof,
-    window: Option<EventId>,
-    endpoints: &'a [EndpointId],
-    payload_kind: PayloadKind,
-    span_start: u64,
-    span_bytes: u64,
-    payload: Cow<'a, str>,
-    replay_of: Option<EventId>,
-    decided_at: UnixMillis,
-    commit: u64,
-}
+/// A row whose texts stand elsewhere.
+type Row<'a> = EventRow<Cow<'a, str>, &'a [EndpointId]>;
 
 impl Rows {
     /// No rows yet, for the batch whose journal message will be at `commit`.
@@ -138,32 +106,33 @@ impl Rows {
     fn row<'a>(&self, subject: &'a Subject<'_>, verdict: &'a Verdict<'_>) -> Row<'a> {
         let meta = &subject.request.meta;
         let Pointer { partition, offset } = subject.request.pointer;
-        let text = |text: &'a Option<Box<str>>| cut(text.as_deref().unwrap_or_default(), self.text_bytes_max);
+        let own = |text: &'a str| Cow::Borrowed(cut(text, self.text_bytes_max));
+        let text = |text: &'a Option<Box<str>>| own(text.as_deref().unwrap_or_default());
         let event = subject.event;
         let payload = self.payload(subject);
         Row {
             environment: meta.environment,
-            integration: cut(&meta.integration, self.text_bytes_max),
+            integration: own(&meta.integration),
             received_at: meta.received_at,
             event_id: subject.id(),
             request_id: meta.id,
             request_partition: partition,
             request_offset: offset,
             position: subject.position(),
-            provider: cut(subject.provider, self.text_bytes_max),
-            connection: subject.connection.unwrap_or_default(),
+            provider: own(subject.provider),
+            connection: subject.connection.unwrap_or_default().into(),
             attribution: match subject.connection {
                 Some(_) => Attribution::Matched,
                 None => Attribution::None,
             },
-            event_type: event.map_or("", |event| cut(&event.event_type, self.text_bytes_max)),
-            delivery_key: event.map_or("", |event| text(&event.delivery_id)),
-            object_key: event.map_or("", |event| text(&event.object_key)),
-            object_version: event.map_or("", |event| text(&event.object_version)),
+            event_type: event.map_or(Cow::default(), |event| own(&event.event_type)),
+            delivery_key: event.map_or(Cow::default(), |event| text(&event.delivery_id)),
+            object_key: event.map_or(Cow::default(), |event| text(&event.object_key)),
+            object_version: event.map_or(Cow::default(), |event| text(&event.object_version)),
             event_time: event.and_then(|event| event.time),
             outcome: verdict.outcome,
             reason: verdict.reason,
-            detail: cut(verdict.detail, self.text_bytes_max),
+            detail: own(verdict.detail),
             verified: subject.proof,
             window: None,
             endpoints: verdict.endpoints,

@@ -62,8 +62,8 @@ macro_rules! closed_set {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                let text = <$crate::Text<'de>>::deserialize(deserializer)?;
+                text.as_str().parse().map_err(serde::de::Error::custom)
             }
         }
     };

@@ -3,9 +3,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::json_text;
+use crate::{Text, json_text};
 
 /// The value of one header.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,18 +38,17 @@ impl From<&str> for HeaderText {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Written<'a> {
-    Text(std::borrow::Cow<'a, str>),
-    Bytes { base64: String },
+/// How a value that is no text is written.
+#[derive(Serialize)]
+struct Bytes {
+    base64: String,
 }
 
 impl Serialize for HeaderText {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.as_str() {
             Some(text) => serializer.serialize_str(text),
-            None => Written::Bytes {
+            None => Bytes {
                 base64: STANDARD.encode(&self.0),
             }
             .serialize(serializer),
@@ -58,13 +58,36 @@ impl Serialize for HeaderText {
 
 impl<'de> Deserialize<'de> for HeaderText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Written::deserialize(deserializer)? {
-            Written::Text(text) => Ok(Self(text.as_bytes().into())),
-            Written::Bytes { base64 } => STANDARD
-                .decode(base64)
-                .map(|bytes| Self(bytes.into()))
-                .map_err(serde::de::Error::custom),
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// Reads either form without keeping it in between: every message has a dozen of these.
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = HeaderText;
+
+    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("a header's value: a text, or bytes as {\"base64\": …}")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<HeaderText, E> {
+        Ok(text.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<HeaderText, A::Error> {
+        let mut value = None;
+        while let Some(name) = fields.next_key::<Text<'de>>()? {
+            if name.as_str() == "base64" {
+                let encoded = fields.next_value::<Text<'de>>()?;
+                let bytes = STANDARD.decode(encoded.as_str()).map_err(A::Error::custom)?;
+                value = Some(HeaderText(bytes.into()));
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
         }
+        value.ok_or_else(|| A::Error::missing_field("base64"))
     }
 }
 

@@ -23,6 +23,7 @@ mod reason;
 mod request;
 mod row;
 mod secret;
+mod text;
 mod time;
 mod topic;
 
@@ -34,11 +35,12 @@ pub use ids::{
     RequestId,
 };
 pub use journal::{JournalKind, JournalMeta};
-pub use meta::{MetaError, Metadata, READ_VERSION_MAX, WRITE_VERSION};
+pub use meta::{MetaError, Metadata, READ_VERSION_MAX, WRITE_VERSION, read_json};
 pub use outcome::{Attribution, DeliveryStatus, Outcome, Proof};
 pub use reason::Reason;
 pub use request::{Pointer, ReplayOf, RequestKind, RequestMeta, RequestMetaRef};
 pub use row::{AttemptRow, EventRow, RowsMeta};
 pub use secret::Secret;
+pub use text::Text;
 pub use time::UnixMillis;
 pub use topic::Topic;

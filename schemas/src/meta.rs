@@ -1,8 +1,8 @@
 //! Message metadata: compact JSON with a version. Unknown fields are ignored; a higher version stops the reader with
 //! a clear error, never a skip; old messages decode for ever. Knows nothing of what the metadata is about.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// The version written today. A newer one is written only after the operator raises `write_version`.
 pub const WRITE_VERSION: u32 = 1;
@@ -41,7 +41,7 @@ impl MetaError {
     }
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct Version {
     v: u32,
 }
@@ -61,7 +61,7 @@ pub trait Metadata: Serialize + DeserializeOwned {
     /// # Errors
     /// [`MetaError::Newer`] when it was written by a newer Tidegate, [`MetaError::Undecodable`] when it is damaged.
     fn decode(bytes: &[u8]) -> Result<Self, MetaError> {
-        match serde_json::from_slice::<Self>(bytes) {
+        match read_json::<Self>(bytes) {
             Ok(meta) if meta.version() <= READ_VERSION_MAX => Ok(meta),
             Ok(meta) => Err(MetaError::Newer {
                 kind: Self::KIND,
@@ -82,6 +82,17 @@ pub trait Metadata: Serialize + DeserializeOwned {
 
     /// The version that stands in it.
     fn version(&self) -> u32;
+}
+
+/// Reads JSON whose encoding is checked once for the whole rather than for each text in it.
+///
+/// # Errors
+/// When it is no JSON of a `T`.
+pub fn read_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(bytes),
+    }
 }
 
 /// Implements [`Metadata`] for a type with a field `v`.

@@ -1,5 +1,6 @@
 //! One HTTP try of a delivery: a row of `delivery_attempts`, a JSON line in `attempts`. A delivery that ends without
-//! a try writes a closing row with `number` 0. Fields are the columns.
+//! a try writes a closing row with `number` 0. Fields are the columns;
+//! `T` is how texts are held: owned, or borrowed where rows are written and read by the thousand.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +10,11 @@ use crate::{
 
 /// A row of `delivery_attempts`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AttemptRow {
+pub struct AttemptRow<T = String> {
     /// The environment.
     pub environment: EnvironmentId,
     /// The integration's key.
-    pub integration: String,
+    pub integration: T,
     /// When the event's request was received.
     pub received_at: UnixMillis,
     /// The attempt's id; new for every try.
@@ -29,17 +30,17 @@ pub struct AttemptRow {
     /// The offset there.
     pub event_offset: u64,
     /// The provider.
-    pub provider: String,
+    pub provider: T,
     /// The connection's id; empty when unattributed.
-    pub connection: String,
+    pub connection: T,
     /// The event's type.
-    pub event_type: String,
+    pub event_type: T,
     /// The endpoint.
     pub endpoint_id: EndpointId,
     /// The endpoint's name then; empty once it is deleted.
-    pub endpoint: String,
+    pub endpoint: T,
     /// The URL that was called; empty for a closing row.
-    pub url: String,
+    pub url: T,
     /// Which try this was, from 1; 0 for a closing row.
     pub number: u32,
     /// Where the delivery stands now.
@@ -49,13 +50,13 @@ pub struct AttemptRow {
     /// The HTTP status; 0 without an answer.
     pub http_status: u16,
     /// The error, in words; empty when there was none.
-    pub error: String,
+    pub error: T,
     /// When the try began.
     pub attempted_at: UnixMillis,
     /// How long it took, in microseconds.
     pub duration_micros: u64,
     /// The first bytes of the answer's body, as text.
-    pub response: String,
+    pub response: T,
     /// When the next try is due.
     pub next_at: Option<UnixMillis>,
 }

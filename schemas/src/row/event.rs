@@ -1,4 +1,5 @@
-//! One event's verdict: a row of `webhook_events`, a JSON line in `outcomes`. Fields are the columns.
+//! One event's verdict: a row of `webhook_events`, a JSON line in `outcomes`. Fields are the columns;
+//! `T` is how texts are held: owned, or borrowed where rows are written and read by the thousand.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +10,11 @@ use crate::{
 
 /// A row of `webhook_events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EventRow {
+pub struct EventRow<T = String, E = Vec<EndpointId>> {
     /// The environment.
     pub environment: EnvironmentId,
     /// The integration's key.
-    pub integration: String,
+    pub integration: T,
     /// When its request was received.
     pub received_at: UnixMillis,
     /// The event's id.
@@ -27,19 +28,19 @@ pub struct EventRow {
     /// Its position in the request.
     pub position: u32,
     /// The provider.
-    pub provider: String,
+    pub provider: T,
     /// The connection's id; empty when unattributed.
-    pub connection: String,
+    pub connection: T,
     /// Whether it was attributed.
     pub attribution: Attribution,
     /// The provider's type of event.
-    pub event_type: String,
+    pub event_type: T,
     /// The provider's delivery id; empty when there is none.
-    pub delivery_key: String,
+    pub delivery_key: T,
     /// The object it is about; empty when there is none.
-    pub object_key: String,
+    pub object_key: T,
     /// The object's version as text; empty when there is none.
-    pub object_version: String,
+    pub object_version: T,
     /// The provider's own time of the event.
     pub event_time: Option<UnixMillis>,
     /// The verdict.
@@ -47,13 +48,13 @@ pub struct EventRow {
     /// Why.
     pub reason: Reason,
     /// What the reason is about, in words; the delivery id, version or hash that it lost to.
-    pub detail: String,
+    pub detail: T,
     /// How far it was proved.
     pub verified: Proof,
     /// The debounce window that absorbed it, or from which it was handed on.
     pub window: Option<EventId>,
     /// The endpoints it was given to.
-    pub endpoints: Vec<EndpointId>,
+    pub endpoints: E,
     /// How its bytes become JSON.
     pub payload_kind: PayloadKind,
     /// Where its bytes begin in the request's body.
@@ -61,7 +62,7 @@ pub struct EventRow {
     /// How many they are; 0 when they are no span and stand in `payload`.
     pub span_bytes: u64,
     /// Its text where it is no span of the body (masked).
-    pub payload: String,
+    pub payload: T,
     /// The event that this one replays under a new id.
     pub replay_of: Option<EventId>,
     /// When it was decided.

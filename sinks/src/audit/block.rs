@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use tidegate_broker::Message;
-use tidegate_schemas::{AttemptRow, EventRow, MetaError, Metadata, RequestKind, RequestMeta, RowsMeta};
+use tidegate_schemas::{
+    AttemptRow, EventRow, MetaError, Metadata, RequestKind, RequestMeta, RowsMeta, Text, read_json,
+};
 
 use super::ledger::{Announced, OffsetRange};
 use super::masking::Masker;
@@ -46,7 +48,7 @@ impl Block {
         messages: &[Message],
         masker: &Masker,
     ) -> Result<Block, MetaError> {
-        let mut writer = RowWriter::default();
+        let mut writer = RowWriter::for_bytes(messages.iter().map(Message::len_bytes).sum());
         let mut sources = Vec::new();
         for message in messages {
             let written = match table {
@@ -98,10 +100,10 @@ fn request(message: &Message, masker: &Masker, writer: &mut RowWriter) -> Result
 fn events(message: &Message, writer: &mut RowWriter, sources: &mut Vec<Bytes>) -> Result<(), MetaError> {
     RowsMeta::decode(&message.meta)?;
     for line in lines(&message.value) {
-        match serde_json::from_slice::<EventRow>(&line) {
+        match read_json::<EventRow<Text<'_>>>(line) {
             Ok(row) => {
                 write_event(writer, &row);
-                sources.push(line);
+                sources.push(message.value.slice_ref(line));
             }
             Err(error) => undecodable(message, &error),
         }
@@ -112,7 +114,7 @@ fn events(message: &Message, writer: &mut RowWriter, sources: &mut Vec<Bytes>) -
 fn attempts(message: &Message, writer: &mut RowWriter) -> Result<(), MetaError> {
     let meta = RowsMeta::decode(&message.meta)?;
     for line in lines(&message.value) {
-        match serde_json::from_slice::<AttemptRow>(&line) {
+        match read_json::<AttemptRow<Text<'_>>>(line) {
             Ok(row) => write_attempt(writer, &row, meta.commit),
             Err(error) => undecodable(message, &error),
         }
@@ -120,9 +122,6 @@ fn attempts(message: &Message, writer: &mut RowWriter) -> Result<(), MetaError> 
     Ok(())
 }
 
-fn lines(value: &Bytes) -> impl Iterator<Item = Bytes> {
-    value
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| value.slice_ref(line))
+fn lines(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())
 }

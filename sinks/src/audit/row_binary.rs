@@ -2,14 +2,14 @@
 //! behind a byte, arrays and maps behind their count. In: values, in the order of the columns. Out: bytes and where
 //! each row ends, so that any run of rows can be sent again as it was.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tidegate_schemas::UnixMillis;
 use uuid::Uuid;
 
 /// Rows being written.
 #[derive(Debug, Default)]
 pub(crate) struct RowWriter {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
@@ -21,6 +21,14 @@ pub(crate) struct Rows {
 }
 
 impl RowWriter {
+    /// A writer with room for rows of about so many bytes.
+    pub(crate) fn for_bytes(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::new(),
+        }
+    }
+
     pub(crate) fn text(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         self.count(text.len());
@@ -31,14 +39,14 @@ impl RowWriter {
     pub(crate) fn count(&mut self, count: usize) {
         let mut rest = count;
         while rest >= 0x80 {
-            self.bytes.extend_from_slice(&[low_byte(rest) | 0x80]);
+            self.bytes.push(low_byte(rest) | 0x80);
             rest >>= 7;
         }
-        self.bytes.extend_from_slice(&[low_byte(rest)]);
+        self.bytes.push(low_byte(rest));
     }
 
     pub(crate) fn u8(&mut self, number: u8) {
-        self.bytes.extend_from_slice(&[number]);
+        self.bytes.push(number);
     }
 
     pub(crate) fn u16(&mut self, number: u16) {
@@ -80,7 +88,7 @@ impl RowWriter {
 
     pub(crate) fn finish(self) -> Rows {
         Rows {
-            bytes: self.bytes.freeze(),
+            bytes: self.bytes.into(),
             ends: self.ends,
         }
     }

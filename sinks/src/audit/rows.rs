@@ -56,7 +56,7 @@ pub(crate) const EVENT_COLUMNS: &str = "environment, integration, received_at, e
      span_start, span_bytes, text, replay_of, decided_at, version";
 
 /// Writes one row of `webhook_events`.
-pub(crate) fn write_event(out: &mut RowWriter, row: &EventRow) {
+pub(crate) fn write_event<T: AsRef<[u8]>>(out: &mut RowWriter, row: &EventRow<T>) {
     let or_zeros = |id: Option<EventId>| id.map_or(Uuid::nil(), |id| id.0);
     out.uuid(row.environment.0);
     out.text(&row.integration);
@@ -99,7 +99,7 @@ pub(crate) const ATTEMPT_COLUMNS: &str = "environment, integration, received_at,
      status, reason, http_status, error, attempted_at, duration_micros, response, next_at, version";
 
 /// Writes one row of `delivery_attempts`; `version` is that of the message it came in.
-pub(crate) fn write_attempt(out: &mut RowWriter, row: &AttemptRow, version: u64) {
+pub(crate) fn write_attempt<T: AsRef<[u8]>>(out: &mut RowWriter, row: &AttemptRow<T>, version: u64) {
     out.uuid(row.environment.0);
     out.text(&row.integration);
     out.time(row.received_at);

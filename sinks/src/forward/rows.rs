@@ -1,10 +1,9 @@
 //! Attempt rows as they are written to `attempts`: JSON lines, without copying a text. In: how attempts and
 //! deliveries ended. Out: the lines of one batch, cut into messages. Reads nothing back; audit does.
 
-use serde::Serialize;
 use tidegate_schemas::{
-    AttemptId, DeliveryId, DeliveryStatus, EndpointId, EnvironmentId, EventId, EventMeta, Reason, RequestId,
-    UnixMillis,
+    AttemptId, AttemptRow, DeliveryId, DeliveryStatus, EndpointId, EnvironmentId, EventId, EventMeta, Reason,
+    RequestId, UnixMillis,
 };
 
 use super::attempt::Attempted;
@@ -13,34 +12,8 @@ use super::event::Event;
 /// A message of `attempts` is closed at this size; its last row may come on top. The topic takes 16 MiB by default.
 const MESSAGE_BYTES: usize = 512 * 1024;
 
-/// The columns of an attempt; see [`tidegate_schemas::AttemptRow`], whose fields these are.
-#[derive(Serialize)]
-struct Line<'a> {
-    environment: EnvironmentId,
-    integration: &'a str,
-    received_at: UnixMillis,
-    attempt_id: AttemptId,
-    delivery_id: DeliveryId,
-    event_id: EventId,
-    request_id: RequestId,
-    event_partition: u32,
-    event_offset: u64,
-    provider: &'a str,
-    connection: &'a str,
-    event_type: &'a str,
-    endpoint_id: EndpointId,
-    endpoint: &'a str,
-    url: &'a str,
-    number: u32,
-    status: DeliveryStatus,
-    reason: Reason,
-    http_status: u16,
-    error: &'a str,
-    attempted_at: UnixMillis,
-    duration_micros: u64,
-    response: &'a str,
-    next_at: Option<UnixMillis>,
-}
+/// A row whose texts stand elsewhere.
+type Row<'a> = AttemptRow<&'a str>;
 
 /// How a delivery stands after an attempt, or without one.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +62,7 @@ impl Rows {
             event, destination, ..
         } = attempted;
         let endpoint = &destination.endpoint;
-        self.push(&Line {
+        self.push(&Row {
             attempt_id: AttemptId::new(attempted.attempted_at),
             endpoint: &endpoint.name,
             url: &endpoint.url,
@@ -100,20 +73,20 @@ impl Rows {
             attempted_at: attempted.attempted_at,
             duration_micros: u64::try_from(attempted.duration.as_micros()).unwrap_or(u64::MAX),
             response: &attempted.excerpt,
-            ..Line::of(event, endpoint.id, standing)
+            ..row_of(event, endpoint.id, standing)
         });
     }
 
     pub(crate) fn closing(&mut self, closing: &Closing<'_>, status: DeliveryStatus) {
         let (meta, at) = (closing.meta, closing.at);
-        self.push(&Line {
+        self.push(&Row {
             attempt_id: AttemptId::new(at),
             event_partition: closing.partition,
             event_offset: closing.offset,
             endpoint: closing.name,
             reason: closing.reason,
             attempted_at: at,
-            ..Line::blank(
+            ..blank_row(
                 meta,
                 closing.endpoint,
                 Standing {
@@ -126,7 +99,7 @@ impl Rows {
 
     pub(crate) fn orphan(&mut self, orphan: &Orphan<'_>) {
         let nil = uuid::Uuid::nil();
-        self.push(&Line {
+        self.push(&Row {
             environment: orphan.environment,
             integration: "",
             received_at: orphan.at,
@@ -164,8 +137,8 @@ impl Rows {
         std::mem::take(&mut self.closed)
     }
 
-    fn push(&mut self, line: &Line<'_>) {
-        serde_json::to_writer(&mut self.lines, line).expect("columns are JSON and a Vec takes all");
+    fn push(&mut self, row: &Row<'_>) {
+        serde_json::to_writer(&mut self.lines, row).expect("columns are JSON and a Vec takes all");
         self.lines.push(b'\n');
         self.rows += 1;
         if self.lines.len() >= MESSAGE_BYTES {
@@ -181,41 +154,39 @@ impl Rows {
     }
 }
 
-impl<'a> Line<'a> {
-    fn of(event: &'a Event, endpoint: EndpointId, standing: Standing) -> Self {
-        Line {
-            event_partition: event.partition,
-            event_offset: event.offset,
-            ..Line::blank(&event.meta, endpoint, standing)
-        }
+fn row_of(event: &Event, endpoint: EndpointId, standing: Standing) -> Row<'_> {
+    Row {
+        event_partition: event.partition,
+        event_offset: event.offset,
+        ..blank_row(&event.meta, endpoint, standing)
     }
+}
 
-    fn blank(meta: &'a EventMeta, endpoint: EndpointId, standing: Standing) -> Self {
-        Line {
-            environment: meta.environment,
-            integration: &meta.integration,
-            received_at: meta.received_at,
-            attempt_id: AttemptId(uuid::Uuid::nil()),
-            delivery_id: DeliveryId::derive(meta.id, endpoint),
-            event_id: meta.id,
-            request_id: meta.request,
-            event_partition: 0,
-            event_offset: 0,
-            provider: &meta.provider,
-            connection: meta.connection.as_deref().unwrap_or_default(),
-            event_type: &meta.event_type,
-            endpoint_id: endpoint,
-            endpoint: "",
-            url: "",
-            number: 0,
-            status: standing.status,
-            reason: Reason::Ok,
-            http_status: 0,
-            error: "",
-            attempted_at: UnixMillis(0),
-            duration_micros: 0,
-            response: "",
-            next_at: standing.next_at,
-        }
+fn blank_row(meta: &EventMeta, endpoint: EndpointId, standing: Standing) -> Row<'_> {
+    Row {
+        environment: meta.environment,
+        integration: &meta.integration,
+        received_at: meta.received_at,
+        attempt_id: AttemptId(uuid::Uuid::nil()),
+        delivery_id: DeliveryId::derive(meta.id, endpoint),
+        event_id: meta.id,
+        request_id: meta.request,
+        event_partition: 0,
+        event_offset: 0,
+        provider: &meta.provider,
+        connection: meta.connection.as_deref().unwrap_or_default(),
+        event_type: &meta.event_type,
+        endpoint_id: endpoint,
+        endpoint: "",
+        url: "",
+        number: 0,
+        status: standing.status,
+        reason: Reason::Ok,
+        http_status: 0,
+        error: "",
+        attempted_at: UnixMillis(0),
+        duration_micros: 0,
+        response: "",
+        next_at: standing.next_at,
     }
 }
