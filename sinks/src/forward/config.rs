@@ -80,7 +80,7 @@ impl Default for Config {
             in_flight_max: 2_048,
             endpoint_in_flight_max: 64,
             endpoint_in_flight_start: 4,
-            endpoint_queue_max: 512,
+            endpoint_queue_max: 4_096,
             held_bytes_max: 256 * 1024 * 1024,
             breaker_failures: 10,
             breaker_open_ms: 5 * SECOND,

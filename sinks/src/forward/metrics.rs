@@ -34,14 +34,44 @@ pub fn describe() {
     describe_gauge!(HELD_BYTES, "bytes of payloads that are held for deliveries");
 }
 
-/// An attempt ended so.
-pub(crate) fn attempted(reason: Reason) {
-    metrics::counter!(ATTEMPTS, "reason" => reason.label()).increment(1);
+/// What ended since the last commit, by reason and by status: told to the recorder once a batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally {
+    attempts: [u64; Reason::ALL.len()],
+    deliveries: [u64; DeliveryStatus::ALL.len()],
 }
 
-/// A delivery ended so.
-pub(crate) fn ended(status: DeliveryStatus) {
-    metrics::counter!(DELIVERIES, "status" => status.label()).increment(1);
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            attempts: [0; Reason::ALL.len()],
+            deliveries: [0; DeliveryStatus::ALL.len()],
+        }
+    }
+}
+
+impl Tally {
+    /// An attempt ended so.
+    pub(crate) fn attempted(&mut self, reason: Reason) {
+        self.attempts[reason as usize] += 1;
+    }
+
+    /// A delivery ended so.
+    pub(crate) fn ended(&mut self, status: DeliveryStatus) {
+        self.deliveries[status as usize] += 1;
+    }
+
+    /// Tells the recorder.
+    pub(crate) fn report(&self) {
+        let attempts = Reason::ALL.iter().zip(self.attempts);
+        for (reason, count) in attempts.filter(|(_, count)| *count > 0) {
+            metrics::counter!(ATTEMPTS, "reason" => reason.label()).increment(count);
+        }
+        let deliveries = DeliveryStatus::ALL.iter().zip(self.deliveries);
+        for (status, count) in deliveries.filter(|(_, count)| *count > 0) {
+            metrics::counter!(DELIVERIES, "status" => status.label()).increment(count);
+        }
+    }
 }
 
 /// Events and commands were read.

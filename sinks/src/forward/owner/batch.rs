@@ -12,6 +12,7 @@ use tidegate_schemas::{Metadata, RowsMeta, Topic, WRITE_VERSION};
 use tokio::time::Instant;
 
 use super::super::change::{Change, runs_of};
+use super::super::metrics::Tally;
 use super::super::parked::{Key, Parked};
 use super::super::rows::Rows;
 use super::super::tables::Tables;
@@ -34,6 +35,7 @@ pub(super) struct Batch {
     pub(super) dead_bytes: usize,
     /// Attempts and deliveries that ended.
     pub(super) ended: usize,
+    pub(super) tally: Tally,
     changes: Changes,
     /// Per endpoint: offsets that wait from now on (or no more).
     waiting: HashMap<u32, BTreeMap<u64, bool>>,
@@ -52,6 +54,7 @@ impl Batch {
             dead: Vec::new(),
             dead_bytes: 0,
             ended: 0,
+            tally: Tally::default(),
             changes: Changes::new(),
             waiting: HashMap::new(),
             waiting_len: 0,
@@ -189,6 +192,7 @@ impl Owner {
         let (before, input) = (self.journal.input(), self.batch.input);
         let mut outputs = self.outputs();
         let changes = self.batch.encode(&self.tables.lock());
+        self.batch.tally.report();
         self.batch = Batch::from(input);
         // Many large dead letters may be more than one append takes. Those that go ahead are written twice after a
         // crash, under the same delivery id.

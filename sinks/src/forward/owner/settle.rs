@@ -31,7 +31,7 @@ struct Death {
 impl Owner {
     /// An attempt has ended.
     pub(super) fn settle(&mut self, key: Key, attempted: Attempted) {
-        metrics::attempted(attempted.reason);
+        self.batch.tally.attempted(attempted.reason);
         self.batch.ended += 1;
         self.batch.touch();
         let Some(live) = self.take_live(key) else {
@@ -83,7 +83,7 @@ impl Owner {
 
     fn end(&mut self, key: Key, form: Form, status: DeliveryStatus) -> Standing {
         self.forget(key, form);
-        metrics::ended(status);
+        self.batch.tally.ended(status);
         Standing {
             status,
             next_at: None,
