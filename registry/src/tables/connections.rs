@@ -26,12 +26,14 @@ pub(super) struct Connections {
     hasher: DefaultHashBuilder,
 }
 
-/// The first of the connections that carry a value: its place stands here too, so that the usual lookup, of one
-/// connection, waits for one memory access less.
+/// The first of the connections that carry a value. Its place stands here too, and whether any may follow it, so that
+/// the usual lookup, of one connection, never waits for the postings. 16 bytes: none lies across two cache lines.
 #[derive(Clone, Copy)]
 struct First {
     posting: u32,
     place: Place,
+    /// May be said of the last one left, never left unsaid.
+    is_followed: bool,
 }
 
 impl Connections {
@@ -205,10 +207,17 @@ impl Connections {
             ..
         } = self;
         let hash = hasher.hash_one(key);
-        let new = First { posting, place };
+        let new = First {
+            posting,
+            place,
+            is_followed: false,
+        };
         if let Some(first) = by_value.find_mut(hash, |first| key_at(records, first.place) == key) {
             postings.link(posting, place, first.posting);
-            *first = new;
+            *first = First {
+                is_followed: true,
+                ..new
+            };
             return;
         }
         postings.link(posting, place, NONE);
@@ -221,9 +230,13 @@ impl Connections {
         match self.postings.unlink(value.posting) {
             Unlinked::Inner => {}
             Unlinked::First { next } => {
-                let place = self.postings.place(next);
+                let new = First {
+                    posting: next,
+                    place: self.postings.place(next),
+                    is_followed: self.postings.next(next) != NONE,
+                };
                 if let Some(first) = self.by_value.find_mut(hash, is_it) {
-                    *first = First { posting: next, place };
+                    *first = new;
                 }
             }
             Unlinked::Last => {
@@ -276,7 +289,9 @@ impl Iterator for Slots<'_> {
 
     fn next(&mut self) -> Option<u32> {
         if let Some(first) = self.first.take() {
-            self.at = self.postings.next(first.posting);
+            if first.is_followed {
+                self.at = self.postings.next(first.posting);
+            }
             return Some(first.place.slot);
         }
         if self.at == NONE {
