@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos fuzz lint bench deps engine js fixtures clean
+.PHONY: help run run-kafka test chaos fuzz lint bench deps engine js kafka fixtures clean
 
 ENGINE_DIR := build/chdb
 ENGINE := $(ENGINE_DIR)/libchdb.so
@@ -16,6 +16,10 @@ help: ## list the targets
 run: engine ## build, fetch the embedded engine, start everything embedded and show the main job
 	$(CARGO) build --release --package tidegate
 	$(CARGO) run --quiet --release --package tidegate -- demo
+
+run-kafka: engine kafka ## the same on a real Kafka on this machine
+	$(CARGO) build --release --package tidegate
+	dev/run-kafka.sh
 
 test: deps ## every test, with the real parts it fetches itself
 	$(CARGO) test --workspace --no-fail-fast
@@ -35,7 +39,7 @@ lint: ## format, clippy, licences and bans
 bench: engine ## measure the parts and the whole, in CPU-µs and as a ratio to a baseline of the same run
 	dev/bench.sh
 
-deps: tools engine js ## what the tests need from the registries
+deps: tools engine js kafka ## what the tests need from the registries
 
 .PHONY: tools
 tools:
@@ -58,6 +62,17 @@ js: $(JS)
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	npm ci --prefix $* --no-audit --no-fund
+	touch $@
+
+KAFKA_DIR := build/kafka
+KAFKA := $(KAFKA_DIR)/.complete
+
+kafka: $(KAFKA) ## the jars of a real Apache Kafka, from Maven Central
+
+$(KAFKA): dev/kafka/pom.xml
+	@command -v java >/dev/null || { echo "java is missing, it runs Kafka: apt-get install default-jdk-headless" >&2; exit 1; }
+	@command -v mvn >/dev/null || { echo "mvn is missing, it brings Kafka: apt-get install maven" >&2; exit 1; }
+	mvn -q -B -f dev/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(KAFKA_DIR))
 	touch $@
 
 clean: ## remove what was fetched and built here

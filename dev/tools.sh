@@ -13,4 +13,12 @@ need cc "apt-get install gcc"
 need node "apt-get install nodejs"
 need npm "apt-get install npm"
 need openssl "apt-get install openssl"
+need java "apt-get install default-jdk-headless"
+need mvn "apt-get install maven"
+need kcat "apt-get install kcat"
+need pkg-config "apt-get install pkg-config"
+if ! pkg-config --exists libssl; then
+  echo "libssl's headers are missing: apt-get install libssl-dev" >&2
+  missing=1
+fi
 exit "$missing"

@@ -2,5 +2,6 @@
 //! Nothing here stands in for a server: what cannot be started makes the test fail.
 
 pub mod clickhouse;
+pub mod kafka;
 pub mod receiver;
 pub mod server;

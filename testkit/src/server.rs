@@ -61,6 +61,21 @@ impl Launch {
         }
     }
 
+    /// The folder it works on.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The same settings on another folder.
+    #[must_use]
+    pub fn at(&self, data: &Path) -> Self {
+        Self {
+            data: data.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
