@@ -1,22 +1,31 @@
 //! The broker's handle: append, read in order, read by pointer, trim, keep.
-//! One engine today, the embedded log; Kafka becomes the second behind the same methods.
+//! Two engines stand behind it, the embedded log and Kafka; which one it is shows nowhere else.
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
 
 use tidegate_schemas::{Pointer, Topic, UnixMillis};
 
 use crate::assignments::Assignments;
-use crate::embedded::{Condition, Config, Host, Keeper, Log, Next, OpenLog};
+use crate::embedded::{Condition, Config, Host, Keeper, OpenLog};
 use crate::error::{AppendError, Error};
+use crate::kafka::{self, Cluster};
 use crate::message::{Message, Record};
+use crate::reader::{Reader, blocking};
 
 /// A handle on the broker; clones share it.
 #[derive(Clone)]
 pub struct Broker {
-    open: Arc<OpenLog>,
+    engine: Engine,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Embedded(Arc<OpenLog>),
+    Kafka(Arc<Cluster>),
 }
 
 impl Broker {
@@ -43,56 +52,81 @@ impl Broker {
             .map(Broker::of)
     }
 
+    /// Connects to a Kafka cluster, makes the topics that are missing and checks all of them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration cannot work, [`Error::Kafka`] when the cluster does not answer,
+    /// [`Error::Topic`] when a topic does not hold what is promised.
+    pub async fn connect(config: &kafka::Config) -> Result<Broker, Error> {
+        let engine = Engine::Kafka(Cluster::open(config).await?);
+        Ok(Broker { engine })
+    }
+
     fn of(open: OpenLog) -> Broker {
-        Broker { open: Arc::new(open) }
+        Broker {
+            engine: Engine::Embedded(Arc::new(open)),
+        }
     }
 
-    fn log(&self) -> &Log {
-        &self.open.log
-    }
-
-    /// Appends all records or none, as one frame, and returns their offsets in the order given. A batch that touches
-    /// `requests` or `registry` resolves once it is durable, any other once it is ordered into the log. Records of two
-    /// calls are in the order in which the calls were first polled. A call that is dropped may still have appended.
+    /// Appends all records and returns their offsets in the order given. Records of two calls are in the order in which
+    /// the calls were first polled. A call that is dropped may still have appended.
+    ///
+    /// Embedded: one frame, all or nothing; a batch that touches `requests` or `registry` resolves once it is durable,
+    /// any other once it is ordered into the log. Kafka: each record by itself; resolves once all are acknowledged by
+    /// every replica in sync.
     ///
     /// # Errors
     /// See [`AppendError`].
     pub async fn append(&self, batch: Vec<Record>) -> Result<Vec<u64>, AppendError> {
-        self.log().append(&batch, Condition::default()).await
+        match &self.engine {
+            Engine::Embedded(open) => open.log.append(&batch, Condition::default()).await,
+            Engine::Kafka(cluster) => cluster.append(&batch).await,
+        }
     }
 
-    /// Appends like [`Broker::append`] if the next offset of a partition is as expected, else not at all.
-    pub(crate) async fn append_if(
+    /// Appends outputs and, last, a journal's message, which must get the offset expected. Embedded: if that is not
+    /// the next one, nothing is appended. Kafka: then the message is there, and every reader passes over it.
+    pub(crate) async fn append_journal(
         &self,
         batch: &[Record],
         expected: (Topic, u32, u64),
     ) -> Result<Vec<u64>, AppendError> {
-        self.log()
-            .append(
-                batch,
-                Condition {
+        match &self.engine {
+            Engine::Embedded(open) => {
+                let condition = Condition {
                     expected: Some(expected),
-                },
-            )
-            .await
+                };
+                open.log.append(batch, condition).await
+            }
+            Engine::Kafka(cluster) => cluster.append_journal(batch, expected).await,
+        }
     }
 
     /// How many bytes one batch may have, 40 bytes a record included.
     #[must_use]
     pub fn batch_bytes_max(&self) -> usize {
-        self.log().frame_bytes_max()
+        match &self.engine {
+            Engine::Embedded(open) => open.log.frame_bytes_max(),
+            Engine::Kafka(cluster) => cluster.batch_bytes_max(),
+        }
     }
 
     /// How many bytes of key, metadata and value a message of `topic` may have.
     #[must_use]
     pub fn message_bytes_max(&self, topic: Topic) -> usize {
-        self.log().config().message_bytes_max(topic)
+        match &self.engine {
+            Engine::Embedded(open) => open.log.config().message_bytes_max(topic),
+            Engine::Kafka(cluster) => cluster.config.message_bytes_max(topic),
+        }
     }
 
     /// How many partitions a topic has.
     #[must_use]
     pub fn partitions(&self, topic: Topic) -> u32 {
-        self.log().config().partitions_of(topic)
+        match &self.engine {
+            Engine::Embedded(open) => open.log.config().partitions_of(topic),
+            Engine::Kafka(cluster) => cluster.config.partitions_of(topic),
+        }
     }
 
     /// A reader of one partition that begins at offset `from`, or at the first offset behind it that is still there.
@@ -101,31 +135,58 @@ impl Broker {
     /// When the topic has no such partition.
     #[must_use]
     pub fn reader(&self, topic: Topic, partition: u32, from: u64) -> Reader {
-        let slot = self.slot(topic, partition);
-        Reader {
-            log: Arc::clone(&self.open.log),
-            slot,
-            next: from,
+        self.check_place(topic, partition);
+        match &self.engine {
+            Engine::Embedded(open) => Reader::of_log(&open.log, (topic, partition), from),
+            Engine::Kafka(cluster) => {
+                Reader::of_cluster(kafka::Reader::new(cluster.clone(), (topic, partition), from))
+            }
         }
     }
 
     /// Reads messages by pointer, sorted by place and in one pass; `None` where a message is gone or never was.
     ///
     /// # Errors
-    /// [`Error::Damaged`] or [`Error::Io`] when the disk does not give back what was written.
+    /// [`Error::Damaged`] or [`Error::Io`] when the disk does not give back what was written, [`Error::Kafka`] when
+    /// the cluster does not answer.
     pub async fn read(&self, topic: Topic, pointers: &[Pointer]) -> Result<Vec<Option<Message>>, Error> {
-        let (log, pointers) = (Arc::clone(&self.open.log), pointers.to_vec());
-        blocking(move || log.read_pointers(topic, &pointers)).await
+        match &self.engine {
+            Engine::Embedded(open) => {
+                let (log, pointers) = (Arc::clone(&open.log), pointers.to_vec());
+                blocking(move || log.read_pointers(topic, &pointers)).await
+            }
+            Engine::Kafka(cluster) => cluster.read(topic, pointers).await,
+        }
     }
 
-    /// The offsets of a partition: the lowest that is still there, and the one behind the last readable.
+    /// The offsets of a partition: the lowest that is still there, and the one behind the last readable. On Kafka as
+    /// last known, without asking: see [`Broker::latest`].
     ///
     /// # Panics
     /// When the topic has no such partition.
     #[must_use]
     pub fn offsets(&self, topic: Topic, partition: u32) -> Range<u64> {
-        let slot = self.slot(topic, partition);
-        self.log().offsets(slot)
+        match &self.engine {
+            Engine::Embedded(open) => open.log.offsets(self.check_place(topic, partition)),
+            Engine::Kafka(cluster) => cluster.offsets(topic, partition),
+        }
+    }
+
+    /// The offsets of every partition of a topic, asked for after this call began: whatever was readable then lies
+    /// below the ends.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] when the cluster does not answer.
+    pub async fn latest(&self, topic: Topic) -> Result<Vec<Range<u64>>, Error> {
+        match &self.engine {
+            Engine::Embedded(_) => {
+                let partitions = 0..self.partitions(topic);
+                Ok(partitions
+                    .map(|partition| self.offsets(topic, partition))
+                    .collect())
+            }
+            Engine::Kafka(cluster) => cluster.latest(topic).await,
+        }
     }
 
     /// Gives up every message of a partition below `before`.
@@ -133,123 +194,98 @@ impl Broker {
     /// # Errors
     /// [`AppendError`], since the trim itself is a record of the log.
     pub async fn trim(&self, topic: Topic, partition: u32, before: u64) -> Result<(), AppendError> {
-        self.log().trim(topic, partition, before).await
+        match &self.engine {
+            Engine::Embedded(open) => open.log.trim(topic, partition, before).await,
+            Engine::Kafka(cluster) => cluster.trim(topic, partition, before).await,
+        }
     }
 
     /// Which partitions of `topic` this process owns as a member of `group`. Embedded: all, from the start, for ever.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] when the client of the group cannot be made.
+    pub fn assignments(&self, topic: Topic, group: &str) -> Result<Assignments, Error> {
+        match &self.engine {
+            Engine::Embedded(_) => Ok(Assignments::all(self.partitions(topic))),
+            Engine::Kafka(cluster) => cluster.join(topic, group).map(Assignments::of),
+        }
+    }
+
+    /// Whether partitions may go to other processes: an owner that has lost its journal then tries again while the
+    /// group gives it the partition.
     #[must_use]
-    pub fn assignments(&self, topic: Topic, _group: &str) -> Assignments {
-        Assignments::all(self.partitions(topic))
+    pub fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Kafka(_))
+    }
+
+    /// An owner has reached `offset` of its input and journalled it. On Kafka the group's own offset follows now and
+    /// then, which only shows lag.
+    pub fn reached(&self, topic: Topic, partition: u32, offset: u64) {
+        if let Engine::Kafka(cluster) = &self.engine {
+            cluster.reached(topic, partition, offset);
+        }
     }
 
     /// Registers who still needs messages of a partition; without a keeper they go with their segment. Keepers are
-    /// asked from a thread of the broker's, never under its lock.
+    /// asked from a thread of the broker's, never under its lock. On Kafka the topic's own settings decide.
     ///
     /// # Panics
     /// When the topic has no such partition.
     pub fn keep(&self, topic: Topic, partition: u32, keeper: Keeper) {
-        let slot = self.slot(topic, partition);
-        self.log().add_keeper(slot, keeper);
+        if let Engine::Embedded(open) = &self.engine {
+            open.log.add_keeper(self.check_place(topic, partition), keeper);
+        }
     }
 
     /// Begins to free segments. Call it once every keeper is registered: until then nothing is freed.
     pub fn start_retention(&self) {
-        self.log().start_retention();
+        if let Engine::Embedded(open) = &self.engine {
+            open.log.start_retention();
+        }
     }
 
-    /// Whether requests are taken; false when the disk or its budget is used up. One atomic read.
+    /// Whether requests are taken; false when the disk or its budget is used up, or too much waits for Kafka. Cheap.
     #[must_use]
     pub fn has_space(&self) -> bool {
-        self.log().has_space.load(Relaxed)
+        match &self.engine {
+            Engine::Embedded(open) => open.log.has_space.load(Relaxed),
+            Engine::Kafka(cluster) => cluster.has_space(),
+        }
     }
 
     /// The broker's clock.
     #[must_use]
     pub fn now(&self) -> UnixMillis {
-        self.log().now()
+        match &self.engine {
+            Engine::Embedded(open) => open.log.now(),
+            Engine::Kafka(_) => UnixMillis::from(SystemTime::now()),
+        }
     }
 
-    /// Stops in good order: everything written, synced and indexed. Other handles get `Closed` from now on.
+    /// Stops in good order: everything written, synced and indexed, or acknowledged. Other handles get `Closed` from
+    /// now on.
     ///
     /// # Errors
     /// [`Error::Io`] when the last writes fail; the log then recovers at its next start.
     pub async fn close(self) -> Result<(), Error> {
-        let open = Arc::clone(&self.open);
-        blocking(move || open.close()).await
+        match self.engine {
+            Engine::Embedded(open) => blocking(move || open.close()).await,
+            Engine::Kafka(cluster) => cluster.close().await,
+        }
     }
 
-    fn slot(&self, topic: Topic, partition: u32) -> usize {
-        self.log()
-            .slot(topic, partition)
-            .expect("the caller asks only for partitions that the topic has")
+    /// The slot of a partition in the embedded log.
+    fn check_place(&self, topic: Topic, partition: u32) -> usize {
+        let slot = match &self.engine {
+            Engine::Embedded(open) => open.log.slot(topic, partition).ok(),
+            Engine::Kafka(cluster) => (partition < cluster.config.partitions_of(topic)).then_some(0),
+        };
+        slot.expect("the caller asks only for partitions that the topic has")
     }
 }
 
 impl std::fmt::Debug for Broker {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Broker")
-    }
-}
-
-/// Reads one partition in order.
-pub struct Reader {
-    log: Arc<Log>,
-    slot: usize,
-    next: u64,
-}
-
-impl Reader {
-    /// Waits until at least one message is readable; returns at most `messages_max` of them and, unless the first alone
-    /// is larger, at most `bytes_max` bytes. The newest come from memory without a copy. Dropping the call loses nothing.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] or [`Error::Io`] from the disk, [`Error::Closed`] when the broker closes.
-    pub async fn next(&mut self, messages_max: usize, bytes_max: usize) -> Result<Vec<Message>, Error> {
-        let log = Arc::clone(&self.log);
-        loop {
-            let mut readable = std::pin::pin!(log.readable[self.slot].notified());
-            readable.as_mut().enable();
-            let messages = match log.next(self.slot, self.next, (messages_max, bytes_max))? {
-                Next::Memory(records) => records.iter().map(crate::embedded::own_message).collect(),
-                Next::Disk(plan) => {
-                    let end = plan.end();
-                    let messages = blocking(move || plan.read()).await?;
-                    if messages.is_empty() {
-                        self.next = end;
-                    }
-                    messages
-                }
-                Next::Nothing => {
-                    readable.await;
-                    continue;
-                }
-            };
-            if let Some(last) = messages.last() {
-                self.next = last.offset + 1;
-                return Ok(messages);
-            }
-        }
-    }
-
-    /// The offset from which it goes on.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.next
-    }
-
-    /// Goes on from another offset.
-    pub fn seek(&mut self, offset: u64) {
-        self.next = offset;
-    }
-}
-
-/// Runs what blocks on a thread for it.
-async fn blocking<T: Send + 'static>(
-    act: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(act).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Error::Closed),
     }
 }

@@ -22,6 +22,43 @@ pub enum AppendError {
         /// The configured limit.
         limit: u64,
     },
+    /// Too much waits to be sent to Kafka; nothing of the batch was sent.
+    #[error(
+        "{queued} bytes wait to be sent to Kafka, at most {limit} may (broker.kafka.queue_bytes_max): it takes no more \
+         for now, appends go on by themselves"
+    )]
+    Busy {
+        /// Bytes that wait.
+        queued: u64,
+        /// Bytes that may.
+        limit: u64,
+    },
+    /// Kafka refused a record for good; others of the batch may be there.
+    #[error("Kafka refuses a record of {topic}: {reason}")]
+    Refused {
+        /// The topic of the batch's first record.
+        topic: &'static str,
+        /// What Kafka says.
+        reason: String,
+    },
+    /// Kafka did not answer in time: the batch, or a part of it, may be there or not.
+    #[error("Kafka did not answer for {topic} in time: {reason}; what was sent may be there or not")]
+    Unanswered {
+        /// The topic of the batch's first record.
+        topic: &'static str,
+        /// What the client says.
+        reason: String,
+    },
+    /// Kafka did not answer for a journal's message: its owner must open the journal again to find out.
+    #[error("Kafka did not answer for {topic} partition {partition}: {reason}; the journal is opened again")]
+    InDoubt {
+        /// The journal's topic.
+        topic: &'static str,
+        /// Its partition.
+        partition: u32,
+        /// What the client says.
+        reason: String,
+    },
     /// A message, or the batch as a whole, is over its limit. Trying again will not help.
     #[error("{topic} message or batch has {bytes} bytes, at most {limit} are taken: send less at once")]
     TooLarge {
@@ -66,7 +103,10 @@ impl AppendError {
     /// Whether the same append may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, AppendError::Full { .. })
+        matches!(
+            self,
+            AppendError::Full { .. } | AppendError::Busy { .. } | AppendError::Unanswered { .. }
+        )
     }
 }
 
@@ -97,6 +137,26 @@ pub enum Error {
     /// A limit or count in the configuration that cannot work.
     #[error("broker configuration cannot be used: {0}")]
     Config(String),
+    /// A topic on Kafka does not hold what is promised.
+    #[error("topic {topic}: {setting} is {found}, it must be {needed}")]
+    Topic {
+        /// Its full name.
+        topic: String,
+        /// Which setting.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What is needed.
+        needed: String,
+    },
+    /// Kafka does not answer, or refuses.
+    #[error("cannot {action}: {reason}")]
+    Kafka {
+        /// What was tried.
+        action: String,
+        /// What Kafka's client says.
+        reason: String,
+    },
     /// The log is closed or its disk failed.
     #[error("log is closed")]
     Closed,
@@ -106,7 +166,23 @@ impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Error::Locked { .. })
+        matches!(self, Error::Locked { .. } | Error::Kafka { .. })
+    }
+
+    pub(crate) fn kafka(action: impl Into<String>, reason: &dyn std::fmt::Display) -> Error {
+        Error::Kafka {
+            action: action.into(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn topic(topic: &str, setting: &'static str, (found, needed): (&str, &str)) -> Error {
+        Error::Topic {
+            topic: topic.to_owned(),
+            setting,
+            found: found.to_owned(),
+            needed: needed.to_owned(),
+        }
     }
 
     pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Error {

@@ -5,6 +5,9 @@
 //! offset is its *epoch*, reads everything up to it ([`Replay`]) and goes on at the input offset found. Whoever finds
 //! that the journal went on without it has lost the partition and stops. Along with its changes the owner writes its
 //! tables slice by slice; once a *round* of slices holds the whole, everything older is trimmed.
+//!
+//! On the embedded log a batch's outputs and its message are one atomic append. On Kafka the outputs are acknowledged
+//! first, then the message is sent, and its offset tells whether another has opened the journal meanwhile.
 
 mod changes;
 mod owner;
@@ -47,7 +50,17 @@ pub enum JournalError {
         /// The offset that this owner expected to write next.
         offset: u64,
     },
-    /// The append was refused; nothing of the batch was written, and nothing was lost.
+    /// Nobody knows whether the last message is in the journal: it must be opened again.
+    #[error("{topic} partition {partition} is in doubt and must be opened again: {reason}")]
+    InDoubt {
+        /// The journal's topic.
+        topic: &'static str,
+        /// Its partition.
+        partition: u32,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The append was refused; the journal has no message of the batch, and nothing was lost.
     #[error(transparent)]
     Append(AppendError),
     /// The broker cannot read the journal.
@@ -80,13 +93,22 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether opening the journal again may help where the same call would not.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, JournalError::InDoubt { .. })
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
             JournalError::Append(error) => error.is_retryable(),
             JournalError::Read(error) => error.is_retryable(),
-            JournalError::Lost { .. } | JournalError::Meta { .. } | JournalError::Change { .. } => false,
+            JournalError::InDoubt { .. }
+            | JournalError::Lost { .. }
+            | JournalError::Meta { .. }
+            | JournalError::Change { .. } => false,
         }
     }
 
@@ -96,6 +118,15 @@ impl JournalError {
                 topic: topic.label(),
                 partition,
                 offset,
+            },
+            AppendError::InDoubt {
+                topic,
+                partition,
+                reason,
+            } => JournalError::InDoubt {
+                topic,
+                partition,
+                reason,
             },
             error => JournalError::Append(error),
         }

@@ -6,19 +6,22 @@
 //! in order with it. An owner's state lives in a [`journal`]: changes and the input offset reached in one message,
 //! read back by its next owner.
 //!
-//! The engine is the [`embedded`] log. A second one, Kafka, has its place behind the same methods.
+//! There are two engines behind the same methods: the [`embedded`] log, and [`kafka`].
 
 mod assignments;
 mod broker;
 pub mod embedded;
 mod error;
 pub mod journal;
+pub mod kafka;
 mod message;
 mod metrics;
+mod reader;
 
 pub use assignments::{Assignment, Assignments};
-pub use broker::{Broker, Reader};
+pub use broker::Broker;
 pub use embedded::Keeper;
 pub use error::{AppendError, Damage, Error};
 pub use message::{Message, Record};
 pub use metrics::describe;
+pub use reader::Reader;

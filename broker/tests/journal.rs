@@ -4,59 +4,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
+use support::numbers::Numbers;
 use support::{Chance, open_sim, outcome, tiny_config};
 use tidegate_broker::Broker;
 use tidegate_broker::embedded::disk::SimDisk;
-use tidegate_broker::journal::{ChangeError, Changes, Commit, Journal, JournalError, Replay, Tables, Taken};
+use tidegate_broker::journal::{Changes, Commit, Journal, JournalError, Replay, Taken};
 use tidegate_schemas::Topic;
 
 const PLACE: (Topic, u32) = (Topic::State, 1);
-
-/// Numbers by name; a change is `name=number`, or `name` alone when it goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Numbers(BTreeMap<String, u64>);
-
-impl Numbers {
-    fn set(&mut self, name: &str, number: Option<u64>) -> Vec<u8> {
-        let change = number.map_or_else(|| name.to_owned(), |number| format!("{name}={number}"));
-        self.apply(change.as_bytes()).unwrap();
-        change.into_bytes()
-    }
-}
-
-impl Tables for Numbers {
-    fn apply(&mut self, change: &[u8]) -> Result<(), ChangeError> {
-        let text = std::str::from_utf8(change).map_err(|error| ChangeError::new(error.to_string()))?;
-        match text.split_once('=') {
-            None => drop(self.0.remove(text)),
-            Some((name, number)) => {
-                let number = number
-                    .parse()
-                    .map_err(|_| ChangeError::new(format!("{number:?} is no number")))?;
-                self.0.insert(name.to_owned(), number);
-            }
-        }
-        Ok(())
-    }
-
-    fn slice(&self, after: Option<&[u8]>, bytes_max: usize, out: &mut Changes) -> Option<Vec<u8>> {
-        let after = after.map(|after| String::from_utf8(after.to_vec()).unwrap());
-        let mut last = None;
-        for (name, number) in &self.0 {
-            if after.as_ref().is_some_and(|after| name <= after) {
-                continue;
-            }
-            if last.is_some() && out.len_bytes() >= bytes_max {
-                return last;
-            }
-            out.push(format!("{name}={number}").as_bytes());
-            last = Some(name.clone().into_bytes());
-        }
-        None
-    }
-}
 
 async fn take_over(broker: &Broker) -> (Journal, u64, Numbers) {
     let mut numbers = Numbers::default();

@@ -41,6 +41,9 @@ pub enum Error {
         /// What the journal says.
         source: JournalError,
     },
+    /// The group that shares the partitions out cannot be joined.
+    #[error("the partitions of requests cannot be shared out: {0}")]
+    Group(tidegate_broker::Error),
     /// An owner's task panicked: a bug.
     #[error("an owner of a requests partition panicked: {0}; see the log, and report it")]
     Panicked(tokio::task::JoinError),
@@ -51,10 +54,10 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Newer { .. } | Error::Panicked(_) => false,
+            Error::Newer { .. } | Error::Group(_) | Error::Panicked(_) => false,
             Error::Read { source, .. } => source.is_retryable(),
             Error::Append { source, .. } => source.is_retryable(),
-            Error::Journal { source, .. } => source.is_retryable(),
+            Error::Journal { source, .. } => source.is_retryable() || source.is_in_doubt(),
         }
     }
 }

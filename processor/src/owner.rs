@@ -27,6 +27,8 @@ use crate::state::State;
 const IDLE_EVERY: Duration = Duration::from_secs(60);
 /// How much of a frame the outputs that go with a journal message may take.
 const OUTPUT_SHARE: usize = 2;
+/// How long an owner that has lost its journal waits to hear that it has lost the partition too.
+const LOST_PAUSE: Duration = Duration::from_secs(3);
 
 /// The owner of one partition.
 pub(crate) struct Owner {
@@ -48,29 +50,34 @@ impl Owner {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            match &error {
+            let is_lost = matches!(
+                error,
                 Error::Journal {
                     source: JournalError::Lost { .. },
                     ..
-                } => {
-                    tracing::info!(
-                        partition = self.partition,
-                        "another owner has taken over the partition"
-                    );
-                    return Ok(());
                 }
-                error if !error.is_retryable() => {}
-                error => {
-                    tracing::warn!(partition = self.partition, %error, "the partition begins again");
-                    metrics::count_reopened();
-                    let pause = tokio::time::sleep(self.pipeline.config.reopen_after());
-                    tokio::select! {
-                        () = self.stop.cancelled() => return Ok(()),
-                        () = pause => continue,
-                    }
-                }
+            );
+            if is_lost && !self.broker.is_shared() {
+                let partition = self.partition;
+                tracing::info!(partition, "another owner has taken over the partition");
+                return Ok(());
             }
-            return Err(error);
+            if !is_lost && !error.is_retryable() {
+                return Err(error);
+            }
+            // Where a group shares partitions out, it tells soon who has lost this one. Until then it may be that a
+            // former owner's last message came late, and nobody else is there to go on.
+            let pause = if is_lost {
+                LOST_PAUSE
+            } else {
+                self.pipeline.config.reopen_after()
+            };
+            tracing::warn!(partition = self.partition, %error, "the partition begins again");
+            metrics::count_reopened();
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 
@@ -352,6 +359,9 @@ impl Ownership<'_> {
         committed.map_err(|error| self.owner.journal_error(error))?;
         self.input = input;
         self.owner.kept.reached(input);
+        self.owner
+            .broker
+            .reached(Topic::Requests, self.owner.partition, input);
         Ok(())
     }
 }

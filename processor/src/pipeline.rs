@@ -51,7 +51,8 @@ impl Pipeline {
     /// examined again after the registry's end has been read, unless it was known to be read already.
     pub async fn examine(self: &Arc<Self>, requests: Vec<Request>) -> (Vec<Examined>, Routes) {
         let end = self.broker.offsets(Topic::Registry, 0).end;
-        let is_read = self.registry_read.load(Ordering::Acquire) >= end;
+        // What is known without asking is the end itself only where this process's broker is the only one.
+        let is_read = !self.broker.is_shared() && self.registry_read.load(Ordering::Acquire) >= end;
         let mut examined = self.examine_all(requests).await;
         let mut routes = self.routes(&examined);
         if !is_read && (routes.could_turn() || examined.iter().any(Examined::could_turn)) {

@@ -96,7 +96,8 @@ impl Processor {
     /// The first failure that does not pass by itself; every partition has stopped then.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let stop = stop.child_token();
-        let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
+        // Each task says which partition it owned.
+        let mut tasks: JoinSet<(Option<u32>, Result<(), Error>)> = JoinSet::new();
         let config = &self.pipeline.config;
         let fetcher = Fetcher::new(
             self.pipeline.keys.clone(),
@@ -106,9 +107,12 @@ impl Processor {
         let fetching = fetcher.run(self.wanted, stop.clone());
         tasks.spawn(async move {
             fetching.await;
-            Ok(())
+            (None, Ok(()))
         });
-        let mut assignments = self.broker.assignments(Topic::Requests, GROUP);
+        let mut assignments = self
+            .broker
+            .assignments(Topic::Requests, GROUP)
+            .map_err(Error::Group)?;
         let mut owned: HashMap<u32, CancellationToken> = HashMap::new();
         let mut failure = None;
         loop {
@@ -124,7 +128,7 @@ impl Processor {
                             stop: stop.child_token(),
                         };
                         owned.insert(partition, owner.stop.clone());
-                        tasks.spawn(owner.run());
+                        tasks.spawn(async move { (Some(partition), owner.run().await) });
                     }
                     Assignment::Lost(partition) => {
                         if let Some(owner) = owned.remove(&partition) {
@@ -133,7 +137,9 @@ impl Processor {
                     }
                 },
                 Some(ended) = tasks.join_next() => {
-                    if let Err(error) = result(ended) {
+                    let (partition, ended) = result(ended);
+                    partition.into_iter().for_each(|partition| assignments.released(partition));
+                    if let Err(error) = ended {
                         failure = Some(error);
                         break;
                     }
@@ -142,12 +148,12 @@ impl Processor {
         }
         stop.cancel();
         while let Some(ended) = tasks.join_next().await {
-            failure = failure.or(result(ended).err());
+            failure = failure.or(result(ended).1.err());
         }
         failure.map_or(Ok(()), Err)
     }
 }
 
-fn result(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
-    ended.unwrap_or_else(|error| Err(Error::Panicked(error)))
+fn result(ended: Result<(Option<u32>, Result<(), Error>), JoinError>) -> (Option<u32>, Result<(), Error>) {
+    ended.unwrap_or_else(|error| (None, Err(Error::Panicked(error))))
 }

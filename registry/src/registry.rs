@@ -10,7 +10,6 @@ use tidegate_broker::Broker;
 use tidegate_schemas::{Secret, Topic};
 use tokio::sync::watch;
 
-use crate::PARTITION;
 use crate::change::Change;
 use crate::copy::{self, CopyError};
 use crate::entity::Entity;
@@ -18,6 +17,9 @@ use crate::keyring::{KEY_BYTES, Keyring, SealError};
 use crate::metrics;
 use crate::question::Question;
 use crate::tables::Tables;
+
+/// How soon a question that was not answered is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The registry as a process holds it in memory; a cheap handle.
 #[derive(Clone)]
@@ -112,8 +114,7 @@ impl Registry {
         let Some(broker) = &self.shared.source else {
             return Ok(());
         };
-        let end = async || broker.offsets(Topic::Registry, PARTITION).end;
-        let end = self.shared.question.ask(end).await;
+        let end = self.shared.question.ask(|| end_of(broker)).await;
         self.applied_up_to(end).await?;
         self.shared
             .applied
@@ -158,5 +159,16 @@ impl Registry {
                 waited: self.shared.end_wait,
             }),
         }
+    }
+}
+
+/// Where the registry's journal ends, asked until the broker answers.
+async fn end_of(broker: &Broker) -> u64 {
+    loop {
+        match broker.latest(Topic::Registry).await {
+            Ok(ranges) => return ranges.first().map_or(0, |range| range.end),
+            Err(error) => tracing::warn!(%error, "the registry's end is not known"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
     }
 }

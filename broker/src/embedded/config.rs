@@ -74,6 +74,22 @@ pub struct PartitionCounts {
     pub audit: u32,
 }
 
+impl PartitionCounts {
+    /// Partitions of a topic.
+    #[must_use]
+    pub fn of(&self, topic: Topic) -> u32 {
+        match topic {
+            Topic::Requests | Topic::State => self.requests,
+            Topic::Events | Topic::Retries => self.events,
+            Topic::Outcomes => self.outcomes,
+            Topic::Attempts => self.attempts,
+            Topic::Dead => self.dead,
+            Topic::Registry => 1,
+            Topic::Audit => self.audit,
+        }
+    }
+}
+
 impl Default for PartitionCounts {
     fn default() -> Self {
         PartitionCounts {
@@ -115,15 +131,7 @@ impl Config {
     /// Partitions of a topic.
     #[must_use]
     pub fn partitions_of(&self, topic: Topic) -> u32 {
-        match topic {
-            Topic::Requests | Topic::State => self.partitions.requests,
-            Topic::Events | Topic::Retries => self.partitions.events,
-            Topic::Outcomes => self.partitions.outcomes,
-            Topic::Attempts => self.partitions.attempts,
-            Topic::Dead => self.partitions.dead,
-            Topic::Registry => 1,
-            Topic::Audit => self.partitions.audit,
-        }
+        self.partitions.of(topic)
     }
 
     /// Bytes of key, metadata and value that a message of `topic` may have.

@@ -72,7 +72,14 @@ pub struct Journal {
     input: u64,
     round: Round,
     completed_at: UnixMillis,
-    lost: bool,
+    ended: Option<End>,
+}
+
+/// Why an owner writes nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Lost,
+    InDoubt,
 }
 
 impl Journal {
@@ -137,7 +144,7 @@ impl Journal {
             input,
             round,
             completed_at,
-            lost: false,
+            ended: None,
         };
         Ok((journal, input))
     }
@@ -173,7 +180,8 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Lost`] when another owner has opened the journal: nothing was written, and this one writes
-    /// nothing any more. [`JournalError::Append`] when the append was refused; nothing was written.
+    /// nothing any more. [`JournalError::InDoubt`] when only opening it again tells what is in it.
+    /// [`JournalError::Append`] when the append was refused; the journal has nothing of it, though outputs may be there.
     pub async fn commit<T: Tables>(&mut self, commit: Commit, tables: &T) -> Result<Vec<u64>, JournalError> {
         let changes_bytes = commit.changes.len_bytes();
         let room = self.changes_bytes_max().saturating_sub(changes_bytes);
@@ -224,8 +232,8 @@ impl Journal {
             input,
         } = commit;
         let place = (self.topic, self.partition, self.next);
-        if self.lost {
-            return Err(self.loss());
+        if let Some(end) = self.ended {
+            return Err(self.ended_by(end));
         }
         let meta = JournalMeta {
             v: WRITE_VERSION,
@@ -242,10 +250,14 @@ impl Journal {
         batch.push(journal_record((self.topic, self.partition), &meta, value));
         let appended = self
             .broker
-            .append_if(&batch, place)
+            .append_journal(&batch, place)
             .await
             .map_err(JournalError::append(place));
-        self.lost = matches!(appended, Err(JournalError::Lost { .. }));
+        self.ended = match &appended {
+            Err(JournalError::Lost { .. }) => Some(End::Lost),
+            Err(JournalError::InDoubt { .. }) => Some(End::InDoubt),
+            _ => None,
+        };
         let mut offsets = appended?;
         offsets.pop();
         self.input = input;
@@ -267,11 +279,19 @@ impl Journal {
         Ok(offsets)
     }
 
-    fn loss(&self) -> JournalError {
-        JournalError::Lost {
-            topic: self.topic.label(),
-            partition: self.partition,
-            offset: self.next,
+    fn ended_by(&self, end: End) -> JournalError {
+        let (topic, partition, offset) = (self.topic.label(), self.partition, self.next);
+        match end {
+            End::Lost => JournalError::Lost {
+                topic,
+                partition,
+                offset,
+            },
+            End::InDoubt => JournalError::InDoubt {
+                topic,
+                partition,
+                reason: format!("the answer for offset {offset} never came"),
+            },
         }
     }
 }

@@ -2,6 +2,8 @@
 //! Starts nothing.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod numbers;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

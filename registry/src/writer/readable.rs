@@ -59,7 +59,8 @@ impl Journalled for Opening<'_> {
 /// # Errors
 /// [`JournalError`] when a new owner could not read it either.
 pub(super) async fn check_readable(broker: &Broker, keyring: &Keyring) -> Result<(), JournalError> {
-    let held = broker.offsets(Topic::Registry, PARTITION);
+    let latest = broker.latest(Topic::Registry).await?;
+    let held = latest.into_iter().next().unwrap_or(0..0);
     let mut reader = broker.reader(Topic::Registry, PARTITION, held.start);
     let mut opening = Opening {
         keyring,

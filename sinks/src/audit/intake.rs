@@ -2,9 +2,10 @@
 //! In: the offsets reached and the limits. Out: messages in the order of partition and offset, and their ranges.
 //! Interprets a message only as far as counting its rows.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tidegate_broker::{Broker, Message};
+use tidegate_broker::{Broker, Message, Reader};
 use tidegate_schemas::{Metadata, RowsMeta, Topic};
 
 use super::config::Config;
@@ -36,19 +37,47 @@ const READ_BYTES: usize = 8 << 20;
 /// What is readable comes at once; what does not come in this time was freed meanwhile.
 const GONE_AFTER: Duration = Duration::from_secs(5);
 
+/// The readers of a topic's partitions, kept from block to block: to begin anew costs a question to Kafka.
+pub(crate) struct Readers {
+    broker: Broker,
+    topic: Topic,
+    readers: HashMap<u32, Reader>,
+}
+
+impl Readers {
+    pub(crate) fn new(broker: Broker, topic: Topic) -> Self {
+        Self {
+            broker,
+            topic,
+            readers: HashMap::new(),
+        }
+    }
+
+    fn at(&mut self, partition: u32, from: u64) -> &mut Reader {
+        let (broker, topic) = (&self.broker, self.topic);
+        let reader = self
+            .readers
+            .entry(partition)
+            .or_insert_with(|| broker.reader(topic, partition, from));
+        reader.seek(from);
+        reader
+    }
+}
+
 /// Reads what waits behind the offsets that `reached` names, up to the limits. Each partition first gets an equal share
 /// of them, beginning at `first`, so that a partition with a backlog cannot keep the others waiting.
 pub(crate) async fn cut(
-    broker: &Broker,
-    topic: Topic,
+    readers: &mut Readers,
     config: &Config,
     (first, reached): (u32, impl Fn(u32) -> u64),
 ) -> Result<Cut, Error> {
-    let count = broker.partitions(topic);
+    let topic = readers.topic;
+    let count = readers.broker.partitions(topic);
     let mut waiting = Vec::new();
     let mut cut = Cut::default();
+    let latest = readers.broker.latest(topic).await?;
     for partition in (0..count).map(|index| (first + index) % count) {
-        let there = broker.offsets(topic, partition);
+        let there = latest.get(partition as usize).cloned().unwrap_or(0..0);
         let reached = reached(partition);
         if there.end > reached {
             cut.lost += there.start.saturating_sub(reached);
@@ -70,7 +99,8 @@ pub(crate) async fn cut(
             bytes: room.bytes.div_ceil(left.max(1)),
         };
         left -= 1;
-        let (messages, to) = read(broker, topic, range, Some(share)).await?;
+        let reader = readers.at(range.partition, range.from);
+        let (messages, to) = read(reader, range, Some(share)).await?;
         cut.full |= to < range.to;
         cut.ranges.push(OffsetRange { to, ..range });
         for message in messages {
@@ -92,28 +122,30 @@ pub(crate) async fn repeat(
     ranges: &[OffsetRange],
 ) -> Result<Vec<Message>, Error> {
     let mut messages = Vec::new();
+    let latest = broker.latest(topic).await?;
     for range in ranges {
-        let there = broker.offsets(topic, range.partition);
+        let there = latest.get(range.partition as usize).cloned().unwrap_or(0..0);
         let range = OffsetRange {
             from: range.from.max(there.start),
             to: range.to.min(there.end),
             ..*range
         };
         if range.from < range.to {
-            messages.extend(read(broker, topic, range, None).await?.0);
+            let mut reader = broker.reader(topic, range.partition, range.from);
+            messages.extend(read(&mut reader, range, None).await?.0);
         }
     }
     Ok(messages)
 }
 
-/// Reads a range, or as much of it as there is room for (at least one message), and says up to where.
+/// Reads exactly a range; or, within a room, as much of it as fits (at least one message) and what has come behind it
+/// meanwhile. Says up to where.
 async fn read(
-    broker: &Broker,
-    topic: Topic,
+    reader: &mut Reader,
     range: OffsetRange,
     room: Option<Room>,
 ) -> Result<(Vec<Message>, u64), Error> {
-    let mut reader = broker.reader(topic, range.partition, range.from);
+    let is_exact = room.is_none();
     let mut room = room.unwrap_or(Room {
         rows: usize::MAX,
         bytes: usize::MAX,
@@ -130,7 +162,7 @@ async fn read(
         };
         for message in read? {
             let (rows, bytes) = (rows_of(&message), message.len_bytes());
-            if message.offset >= range.to {
+            if is_exact && message.offset >= range.to {
                 return Ok((messages, range.to));
             }
             if !messages.is_empty() && (rows > room.rows || bytes > room.bytes) {
@@ -144,7 +176,7 @@ async fn read(
             messages.push(message);
         }
     }
-    Ok((messages, range.to))
+    Ok((messages, next.max(range.to)))
 }
 
 fn rows_of(message: &Message) -> usize {

@@ -20,7 +20,7 @@ use super::client::connect;
 use super::config::Config;
 use super::error::Error;
 use super::insert::{Inserter, Stopped};
-use super::intake::{cut, repeat};
+use super::intake::{Readers, cut, repeat};
 use super::ledger::{Announced, Ledger};
 use super::masking::Masker;
 use super::metrics;
@@ -112,6 +112,7 @@ impl Audit {
             let writer = TableWriter {
                 table,
                 inserter,
+                readers: Readers::new(self.broker.clone(), table.topic()),
                 broker: self.broker.clone(),
                 masker: self.masker.clone(),
                 ledger: Arc::clone(&ledger),
@@ -157,6 +158,7 @@ struct TableWriter {
     table: Table,
     inserter: Inserter,
     broker: Broker,
+    readers: Readers,
     masker: Masker,
     ledger: Arc<Mutex<Ledger>>,
     floors: Arc<Floors>,
@@ -199,7 +201,7 @@ impl TableWriter {
         };
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn % self.broker.partitions(topic);
-        let cut = cut(&self.broker, topic, &self.inserter.config, (first, reached)).await?;
+        let cut = cut(&mut self.readers, &self.inserter.config, (first, reached)).await?;
         if cut.lost > 0 {
             metrics::lost(topic, cut.lost);
             tracing::error!(

@@ -53,6 +53,10 @@ use tables::SharedTables;
 
 /// The consumer group under which partitions are shared out.
 const GROUP: &str = "forward";
+/// How long an owner that has lost its journal waits to hear that it has lost the partition too.
+const LOST_PAUSE: Duration = Duration::from_secs(3);
+/// How long after an answer that never came a partition begins again.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What forwarding works with.
 pub struct Parts {
@@ -106,6 +110,9 @@ pub enum Error {
         /// What the metadata said.
         source: MetaError,
     },
+    /// The group that shares the partitions out cannot be joined.
+    #[error("the partitions of events cannot be shared out: {0}")]
+    Group(tidegate_broker::Error),
     /// A bug.
     #[error("forwarding of partition {partition} panicked")]
     Panicked {
@@ -169,7 +176,8 @@ impl Forwarder {
     /// # Errors
     /// [`Error`] when a partition cannot be forwarded any more: the process should end and start anew.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let mut assignments = self.shared.broker.assignments(Topic::Events, GROUP);
+        let assignments = self.shared.broker.assignments(Topic::Events, GROUP);
+        let mut assignments = assignments.map_err(Error::Group)?;
         let mut owners = JoinSet::new();
         let mut stops: HashMap<u32, CancellationToken> = HashMap::new();
         loop {
@@ -188,7 +196,9 @@ impl Forwarder {
                         }
                     }
                 },
-                Some(ended) = owners.join_next(), if !owners.is_empty() => flatten(ended)?,
+                Some(ended) = owners.join_next(), if !owners.is_empty() => {
+                    assignments.released(flatten(ended)?);
+                }
             }
         }
         while let Some(ended) = owners.join_next().await {
@@ -198,31 +208,75 @@ impl Forwarder {
     }
 }
 
-fn flatten(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
+/// The partition whose owner has ended.
+fn flatten(ended: Result<Result<u32, Error>, tokio::task::JoinError>) -> Result<u32, Error> {
     // Which partition it was is in the panic's own report.
     ended.unwrap_or(Err(Error::Panicked { partition: u32::MAX }))
 }
 
+/// Owns a partition until it is stopped, and begins again after what opening the journal again can mend.
 async fn own(
     shared: Arc<Shared>,
     partition: u32,
     (kept, stop): (Arc<Kept>, CancellationToken),
-) -> Result<(), Error> {
-    let opened = Owner::open(shared, partition, kept.clone()).await;
-    let ended = match opened {
-        Ok(owner) => owner.run(stop).await,
-        Err(error) => Err(error),
-    };
-    kept.loaded.store(false, Ordering::Release);
-    match ended {
-        Err(Error::Journal {
-            source: JournalError::Lost { .. },
-            ..
-        }) => {
-            tracing::info!(partition, "another process forwards this partition now");
-            Ok(())
+) -> Result<u32, Error> {
+    loop {
+        let opened = Owner::open(shared.clone(), partition, kept.clone()).await;
+        let ended = match opened {
+            Ok(owner) => owner.run(stop.clone()).await,
+            Err(error) => Err(error),
+        };
+        kept.loaded.store(false, Ordering::Release);
+        let pause = match ended {
+            Ok(()) => return Ok(partition),
+            Err(error) => match error.reopens(shared.broker.is_shared()) {
+                Reopen::Never => return Err(error),
+                Reopen::Elsewhere => {
+                    tracing::info!(partition, "another process forwards this partition now");
+                    return Ok(partition);
+                }
+                Reopen::After(pause) => {
+                    tracing::warn!(partition, %error, "forwarding of the partition begins again");
+                    pause
+                }
+            },
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(partition),
+            () = tokio::time::sleep(pause) => {}
         }
-        ended => ended,
+    }
+}
+
+/// Whether a partition's owner begins again.
+enum Reopen {
+    /// The error does not pass.
+    Never,
+    /// Another process owns it now.
+    Elsewhere,
+    /// After this pause, unless it is stopped by then.
+    After(Duration),
+}
+
+impl Error {
+    /// Where a group shares partitions out, it tells soon who has lost one. Until then it may be that a former owner's
+    /// last message came late, and nobody else is there to go on.
+    fn reopens(&self, is_shared: bool) -> Reopen {
+        match self {
+            Error::Journal {
+                source: JournalError::Lost { .. },
+                ..
+            } if is_shared => Reopen::After(LOST_PAUSE),
+            Error::Journal {
+                source: JournalError::Lost { .. },
+                ..
+            } => Reopen::Elsewhere,
+            Error::Journal { source, .. } if is_shared && (source.is_in_doubt() || source.is_retryable()) => {
+                Reopen::After(DOUBT_PAUSE)
+            }
+            Error::Read { source, .. } if source.is_retryable() => Reopen::After(DOUBT_PAUSE),
+            _ => Reopen::Never,
+        }
     }
 }
 

@@ -67,7 +67,12 @@ pub async fn apply(
     let changes = !plan.is_empty();
     let mut generated = Vec::new();
     if wanted.write && changes {
-        let written = parts.writer.write(plan.writes, now).await.map_err(refused)?;
+        let Some(writer) = &parts.writer else {
+            return Err(Problem::unavailable(
+                "this process does not write the registry: ask one with the role api",
+            ));
+        };
+        let written = writer.write(plan.writes, now).await.map_err(refused)?;
         let shown = |(entity, stored): &(EntityRef, StoredSecret)| {
             format!("{entity}: {}", String::from_utf8_lossy(stored.secret().expose()))
         };

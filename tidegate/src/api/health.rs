@@ -42,10 +42,10 @@ pub async fn ready(Shared(state): Shared<Arc<State>>) -> (StatusCode, Json<Readi
 pub fn readiness(state: &State) -> Readiness {
     let stage = state.stage();
     let parts = state.parts.get();
-    let clickhouse = parts.map_or_else(
+    let clickhouse = parts.and_then(|parts| parts.audit.as_ref()).map_or_else(
         || "not asked yet".to_owned(),
-        |parts| {
-            let standing = parts.audit.standing();
+        |audit| {
+            let standing = audit.standing();
             match standing.last_error {
                 Some(error) => format!("rows wait in the log: {error}"),
                 None if standing.migrated => "ok".to_owned(),

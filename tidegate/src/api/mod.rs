@@ -50,22 +50,31 @@ pub enum Stage {
 
 /// What the routes work with, once every role has started.
 pub struct Parts {
-    /// The registry's writer.
-    pub writer: Writer,
+    /// The registry's writer, if it is this process.
+    pub writer: Option<Writer>,
     /// What users configured.
     pub registry: Registry,
     /// The definitions.
     pub catalogue: Arc<Catalogue>,
-    /// Asks ClickHouse.
-    pub reader: audit::Reader,
-    /// How the audit stands with ClickHouse.
-    pub audit: audit::Status,
+    /// Asks ClickHouse, where this process knows of one.
+    pub reader: Option<audit::Reader>,
+    /// How the audit stands with ClickHouse, if this process has that role.
+    pub audit: Option<audit::Status>,
     /// Where providers reach ingest.
     pub public_url: String,
-    /// Where ingest listens.
-    pub ingest: SocketAddr,
+    /// Where ingest listens, if this process has that role.
+    pub ingest: Option<SocketAddr>,
     /// How the embedded engine is.
     pub engine: Option<watch::Receiver<supervise::State>>,
+}
+
+impl Parts {
+    /// # Errors
+    /// 503 when no ClickHouse is configured here.
+    fn reader(&self) -> Result<&audit::Reader, Problem> {
+        let missing = "this process knows of no ClickHouse (clickhouse.url): ask one with the role api";
+        self.reader.as_ref().ok_or_else(|| Problem::unavailable(missing))
+    }
 }
 
 /// What all routes share.

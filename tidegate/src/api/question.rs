@@ -29,7 +29,7 @@ pub async fn query(
 ) -> Result<Response, Problem> {
     let parts = state.parts()?;
     let sql = question.sql.trim().trim_end_matches(';').to_owned();
-    answer(&parts.reader, &audit::Question::new(sql), &question.format).await
+    answer(parts.reader()?, &audit::Question::new(sql), &question.format).await
 }
 
 /// Asks, and streams the answer; an error before its first bytes is a problem, a later one breaks the answer off.

@@ -80,5 +80,5 @@ pub async fn search(
         text: filters.text,
         limit: filters.limit,
     };
-    answer(&parts.reader, &search.question(subject), &filters.format).await
+    answer(parts.reader()?, &search.question(subject), &filters.format).await
 }

@@ -14,7 +14,7 @@ use super::{Parts, Problem, State};
 pub struct Status {
     /// Its version.
     pub version: String,
-    /// Where ingest listens.
+    /// Where ingest listens; empty when this process has not that role.
     pub ingest: String,
     /// Whether ClickHouse has its tables, and takes rows.
     pub audit: bool,
@@ -38,11 +38,13 @@ pub struct Webhook {
 /// The route.
 pub async fn status(Shared(state): Shared<Arc<State>>) -> Result<Json<Status>, Problem> {
     let parts = state.parts()?;
-    let standing = parts.audit.standing();
+    let standing = parts.audit.as_ref().map(tidegate_sinks::audit::Status::standing);
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        ingest: format!("http://{}", parts.ingest),
-        audit: standing.migrated && standing.reachable,
+        ingest: parts
+            .ingest
+            .map_or_else(String::new, |address| format!("http://{address}")),
+        audit: standing.is_some_and(|standing| standing.migrated && standing.reachable),
         integrations: webhooks(&parts.registry.read(), parts),
     }))
 }

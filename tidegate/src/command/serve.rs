@@ -5,17 +5,21 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::command::Shared;
-use crate::serve::Server;
+use crate::serve::{RoleName, Server, Shape};
 use crate::{logging, serve};
 
-/// Run the server: every role in one process.
+/// Run the server: every role in one process, or those that are named.
 #[derive(Args)]
 #[command(
     after_help = "Needs no configuration: everything is embedded and lies below --data.\n\
     SIGTERM and SIGINT drain it: no new connections, requests in flight finished, state written, then exit 0.\n\
     Beside it: `tidegate apply -f tidegate.yaml`, `tidegate logs`, `tidegate query`."
 )]
-pub struct Arguments {}
+pub struct Arguments {
+    /// The roles of this process; the others run elsewhere, on the same Kafka and ClickHouse.
+    #[arg(long, value_delimiter = ',', env = "TIDEGATE_ROLES")]
+    roles: Vec<RoleName>,
+}
 
 impl Arguments {
     /// Runs the command.
@@ -24,7 +28,7 @@ impl Arguments {
         logging::install(&config.log)?;
         serve::runtime()?.block_on(async {
             let told = serve::signal()?;
-            let mut server = Server::start(config).await?;
+            let mut server = Server::start(config, &Shape::of(&self.roles)).await?;
             let failure = tokio::select! {
                 () = told => None,
                 error = server.failed() => Some(error),

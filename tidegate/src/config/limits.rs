@@ -4,7 +4,7 @@
 
 use tidegate_schemas::Topic;
 
-use super::Config;
+use super::{BrokerKind, Config};
 
 /// What a message holds beside the body.
 const META_BYTES: u64 = 1 << 20;
@@ -18,6 +18,8 @@ const ROW_TEXTS: u64 = 9;
 const ROW_BYTES: u64 = 64 << 10;
 /// How long an unattributed event may wait at most, in milliseconds.
 const WAIT_MAX_MS: u64 = 600_000;
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// Two limits of which the first must fit into the second.
 struct Pair {
@@ -48,6 +50,7 @@ impl Config {
             self.messages_of_rows(&limit),
             self.sizes(),
             self.times(),
+            self.retention(),
         ];
         let misfits: Vec<_> = pairs.iter().flatten().filter_map(Pair::misfit).collect();
         if misfits.is_empty() {
@@ -151,6 +154,20 @@ impl Config {
                 within("forward.in_flight_max", forward.in_flight_max),
             )
             .because("one endpoint cannot have more than all"),
+        ]
+    }
+
+    /// On Kafka the topics' settings end what is not delivered by then; the log keeps it.
+    fn retention(&self) -> Vec<Pair> {
+        if self.broker.kind != BrokerKind::Kafka {
+            return Vec::new();
+        }
+        let schedule = self.forward.schedule_ms.iter().sum::<u64>().div_ceil(HOUR_MS);
+        let within = ("broker.kafka.retention_hours", self.broker.kafka.retention_hours);
+        let pair = Pair::new(("the hours of forward.schedule_ms", schedule), within);
+        vec![
+            pair.needs(schedule + 24)
+                .because("events are read again until their schedule is over"),
         ]
     }
 
@@ -299,6 +316,11 @@ mod tests {
             "[forward]\nbreaker_open_ms = 300001",
             &["forward.breaker_open_ms"],
         ),
+        (
+            "[broker]\nkind = 'kafka'\n[broker.kafka]\nretention_hours = 76",
+            &["forward.schedule_ms", "broker.kafka.retention_hours"],
+        ),
+        ("[broker]\nkind = 'kafka'", &[]),
         (
             "[clickhouse]\nbody_ttl_days = 91",
             &["clickhouse.body_ttl_days", "clickhouse.rows_ttl_days"],

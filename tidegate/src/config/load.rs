@@ -86,10 +86,18 @@ pub fn effective<T: DeserializeOwned>(
         .map_err(|error: toml::de::Error| wrong(error.to_string()))?;
     let over: Table = load_table::<T>(file, text, variables)?;
     merge(&mut table, over);
-    if let Some(Value::Table(clickhouse)) = table.get_mut("clickhouse") {
-        clickhouse.insert("password".to_owned(), Value::String("…".to_owned()));
-    }
+    hide_passwords(&mut table);
     toml::to_string(&table).map_err(|error| wrong(error.to_string()))
+}
+
+fn hide_passwords(table: &mut Table) {
+    for (key, value) in table.iter_mut() {
+        match value {
+            Value::Table(below) => hide_passwords(below),
+            Value::String(text) if key == "password" => "…".clone_into(text),
+            _ => {}
+        }
+    }
 }
 
 fn merge(table: &mut Table, over: Table) {

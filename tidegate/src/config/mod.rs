@@ -97,10 +97,12 @@ impl Default for Admin {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Broker {
-    /// `embedded`: the log in `DATA/log`.
+    /// `embedded`: the log in `DATA/log`; `kafka`: a cluster, which any number of processes share.
     pub kind: BrokerKind,
     /// `[broker.embedded]`
     pub embedded: tidegate_broker::embedded::Config,
+    /// `[broker.kafka]`
+    pub kafka: tidegate_broker::kafka::Config,
 }
 
 /// The engines.
@@ -110,6 +112,8 @@ pub enum BrokerKind {
     /// The log of this process.
     #[default]
     Embedded,
+    /// A Kafka cluster.
+    Kafka,
 }
 
 /// `[engine]`: the embedded ClickHouse, which runs when `clickhouse.url` is empty.

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use crate::api::apply::{Applied, Wanted};
 use crate::client::Client;
 use crate::config::Config;
-use crate::serve::{Server, catalogue};
+use crate::serve::{Server, Shape, catalogue};
 use receiver::Receiver;
 
 const MANIFEST: &str = include_str!("demo.yaml");
@@ -56,7 +56,7 @@ pub async fn tell(config: Config, mut print: impl FnMut(String)) -> anyhow::Resu
     let receiver = Receiver::start()
         .await
         .context("the demo's receiver cannot start")?;
-    let server = Server::start(config).await?;
+    let server = Server::start(config, &Shape::default()).await?;
     let client = Client::of(&data)?;
     let secret = random_secret();
     let applied = apply(&client, &receiver, &secret).await?;

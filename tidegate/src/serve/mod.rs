@@ -4,7 +4,9 @@
 
 mod copy;
 mod engine;
+mod folder;
 mod roles;
+mod shape;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,15 +17,16 @@ use anyhow::Context as _;
 use tidegate_broker::Broker;
 use tidegate_ingest::Ingest;
 use tidegate_providers::Catalogue;
-use tidegate_registry::{KeyFile, Writer};
 use tidegate_sinks::audit;
 use tokio::signal::unix::{SignalKind, signal as on};
 
 use crate::api::{Admin, Parts, Stage, State};
-use crate::config::Config;
+use crate::config::{BrokerKind, Config};
 use crate::metrics::Metrics;
 use engine::Engine;
+use folder::Folder;
 use roles::{Role, Roles};
+pub use shape::{RoleName, Shape};
 
 /// A running server.
 pub struct Server {
@@ -31,9 +34,10 @@ pub struct Server {
     state: Arc<State>,
     admin: Admin,
     broker: Broker,
-    ingest: Ingest,
+    ingest: Option<Ingest>,
     roles: Roles,
     engine: Option<Engine>,
+    _folder: Option<Folder>,
 }
 
 /// The runtime of a server's roles; ingest has threads of its own.
@@ -62,20 +66,26 @@ pub fn signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 impl Server {
-    /// Starts every role.
+    /// Starts the roles of `shape`.
     ///
     /// # Errors
     /// Whatever keeps a role from starting: an address that is taken, a folder in use, a wrong key, a damaged log, a
     /// missing engine. What was started by then is stopped again.
-    pub async fn start(mut config: Config) -> anyhow::Result<Self> {
+    pub async fn start(mut config: Config, shape: &Shape) -> anyhow::Result<Self> {
+        shape.check(&config)?;
         std::fs::create_dir_all(&config.server.data)
             .with_context(|| format!("cannot make the data folder {}", config.server.data.display()))?;
-        let broker = Broker::open(&config.broker.embedded, &config.log_folder()).await?;
+        let folder = own_folder(&mut config).await?;
+        let broker = open_broker(&config).await?;
         config.check_limits(|topic| broker.message_bytes_max(topic))?;
         let state = Arc::new(State::new(Metrics::install()?));
         let admin = Admin::start(&config, state.clone()).await?;
-        let engine = Engine::start(&mut config)?;
-        let started = Self::start_roles(&config, &broker, (&state, engine.as_ref())).await;
+        let engine = if shape.needs_clickhouse() {
+            Engine::start(&mut config)?
+        } else {
+            None
+        };
+        let started = Self::start_roles((&config, shape), &broker, (&state, engine.as_ref())).await;
         let (ingest, roles) = match started {
             Ok(started) => started,
             Err(error) => {
@@ -88,7 +98,7 @@ impl Server {
         };
         state.enter(Stage::Ready);
         tracing::info!(
-            ingest = %ingest.address(),
+            ingest = ingest.as_ref().map(|ingest| tracing::field::display(ingest.address())),
             admin = %admin.address(),
             data = %config.server.data.display(),
             "ready"
@@ -101,19 +111,18 @@ impl Server {
             ingest,
             roles,
             engine,
+            _folder: folder,
         })
     }
 
     async fn start_roles(
-        config: &Config,
+        (config, shape): (&Config, &Shape),
         broker: &Broker,
         (state, engine): (&Arc<State>, Option<&Engine>),
-    ) -> anyhow::Result<(Ingest, Roles)> {
+    ) -> anyhow::Result<(Option<Ingest>, Roles)> {
         let catalogue = Arc::new(catalogue(config)?);
-        let keyring = Arc::new(KeyFile::load_or_create(&config.key_file())?);
-        let (writer, registry, follower) = Writer::open(broker, keyring, (&config.registry, None)).await?;
         let mut roles = Roles::default();
-        roles.follow(follower);
+        let (writer, registry) = roles.registry((config, shape), broker).await?;
         let client = tidegate_egress::Client::new(&config.egress)?;
         let role = Role {
             config,
@@ -121,18 +130,27 @@ impl Server {
             registry: &registry,
             catalogue: &catalogue,
             client: &client,
-            writer: &writer,
+            writer: writer.as_ref(),
         };
         roles.tend(&role);
-        let audit = roles.audit(&role, engine.map(Engine::states));
-        roles.process(&role);
-        roles.forward(&role);
+        let audit = shape
+            .has(RoleName::Audit)
+            .then(|| roles.audit(&role, engine.map(Engine::states)));
+        if shape.has(RoleName::Processor) {
+            roles.process(&role);
+        }
+        if shape.has(RoleName::Forward) {
+            roles.forward(&role);
+        }
         broker.start_retention();
-        let ingest = roles::ingest(&role)?;
+        let has_ingest = shape.has(RoleName::Ingest);
+        let ingest = has_ingest.then(|| roles::ingest(&role)).transpose()?;
         if let Some(engine) = engine
             && let Err(error) = engine.ready().await
         {
-            ingest.drain().await;
+            if let Some(ingest) = ingest {
+                ingest.drain().await;
+            }
             if let Err(error) = roles.stop(config.stop_timeout()).await {
                 tracing::warn!(error = format!("{error:#}"), "a role did not stop cleanly");
             }
@@ -147,19 +165,21 @@ impl Server {
             writer,
             registry,
             catalogue,
-            reader: audit::Reader::new(&config.clickhouse)?,
+            reader: (!config.clickhouse.url.is_empty())
+                .then(|| audit::Reader::new(&config.clickhouse))
+                .transpose()?,
             audit,
-            public_url: public_url(config, ingest.address()),
-            ingest: ingest.address(),
+            public_url: public_url(config, ingest.as_ref().map(Ingest::address)),
+            ingest: ingest.as_ref().map(Ingest::address),
             engine: engine.map(Engine::states),
         });
         Ok((ingest, roles))
     }
 
-    /// Where providers' requests come to.
+    /// Where providers' requests come to, if this process takes them.
     #[must_use]
-    pub fn ingest_address(&self) -> SocketAddr {
-        self.ingest.address()
+    pub fn ingest_address(&self) -> Option<SocketAddr> {
+        self.ingest.as_ref().map(Ingest::address)
     }
 
     /// Where health and metrics are.
@@ -179,7 +199,9 @@ impl Server {
     /// When a role ended with an error, or the log could not be closed.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.state.enter(Stage::Draining);
-        self.ingest.drain().await;
+        if let Some(ingest) = self.ingest {
+            ingest.drain().await;
+        }
         let ended = self.roles.stop(self.config.stop_timeout()).await;
         if let Some(engine) = self.engine {
             engine.stop().await;
@@ -200,6 +222,26 @@ impl Config {
     }
 }
 
+/// With Kafka: locks the data folder, and gives this process the folder's name unless it has one.
+async fn own_folder(config: &mut Config) -> anyhow::Result<Option<Folder>> {
+    if config.broker.kind == BrokerKind::Embedded {
+        return Ok(None);
+    }
+    let folder = Folder::lock(&config.server.data).await?;
+    if config.broker.kafka.instance.is_empty() {
+        folder.name().clone_into(&mut config.broker.kafka.instance);
+    }
+    Ok(Some(folder))
+}
+
+/// The engine that carries the topics.
+async fn open_broker(config: &Config) -> anyhow::Result<Broker> {
+    Ok(match config.broker.kind {
+        BrokerKind::Embedded => Broker::open(&config.broker.embedded, &config.log_folder()).await?,
+        BrokerKind::Kafka => Broker::connect(&config.broker.kafka).await?,
+    })
+}
+
 /// The definitions, built in and laid over.
 pub(crate) fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     let folder = config.server.definitions.as_deref();
@@ -207,9 +249,9 @@ pub(crate) fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
 }
 
 /// Where providers reach ingest.
-fn public_url(config: &Config, ingest: SocketAddr) -> String {
+fn public_url(config: &Config, ingest: Option<SocketAddr>) -> String {
     match config.server.public_url.trim_end_matches('/') {
-        "" => format!("http://{ingest}"),
+        "" => format!("http://{}", ingest.unwrap_or(config.ingest.listen)),
         set => set.to_owned(),
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
-use tidegate_broker::Broker;
+use tidegate_broker::{Assignment, Broker};
 use tidegate_chdb::supervise;
 use tidegate_ingest::{Context, Ingest};
 use tidegate_processor::Processor;
 use tidegate_providers::Catalogue;
-use tidegate_registry::{EndpointState, Entity, EntityRef, Follower, Registry, Write, Writer};
-use tidegate_schemas::UnixMillis;
+use tidegate_registry::{EndpointState, Entity, EntityRef, Follower, KeyFile, Registry, Write, Writer};
+use tidegate_schemas::{Topic, UnixMillis};
 use tidegate_sinks::audit::{Audit, Status};
 use tidegate_sinks::forward::{Clock, DisableEndpoint, Forwarder};
 use tokio::sync::{mpsc, watch};
@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::copy::RegistryCopy;
+use super::{RoleName, Shape};
 use crate::config::Config;
 
 /// How often the registry's journal is looked after.
@@ -40,8 +41,8 @@ pub struct Role<'a> {
     pub catalogue: &'a Arc<Catalogue>,
     /// HTTP out.
     pub client: &'a tidegate_egress::Client,
-    /// The registry's writer.
-    pub writer: &'a Writer,
+    /// The registry's writer, if it is this process.
+    pub writer: Option<&'a Writer>,
 }
 
 type Running<E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send>>;
@@ -66,21 +67,68 @@ impl Roles {
             .spawn(async move { (name, running.await.map_err(Into::into)) });
     }
 
+    /// Waits until this process is the one that writes the registry; when it is no more, the process ends, and its next
+    /// start waits again. Embedded: at once, for ever.
+    ///
+    /// # Errors
+    /// When the group of those who would write it cannot be joined.
+    async fn lead(&mut self, broker: &Broker) -> anyhow::Result<()> {
+        let mut assignments = broker.assignments(Topic::Registry, "registry")?;
+        if broker.is_shared() {
+            tracing::info!("waiting to be the one that writes the registry");
+        }
+        while assignments.next().await != Assignment::Gained(0) {}
+        self.run("registry writer", |stop| {
+            Box::pin(async move {
+                match stop.run_until_cancelled(assignments.next()).await {
+                    None => Ok(()),
+                    Some(_) => Err(anyhow!("another process writes the registry now")),
+                }
+            })
+        });
+        Ok(())
+    }
+
+    /// Reads the registry, and writes it where the process has that role.
+    ///
+    /// # Errors
+    /// When its journal cannot be read, or the keys are not those it was written with.
+    pub async fn registry(
+        &mut self,
+        (config, shape): (&Config, &Shape),
+        broker: &Broker,
+    ) -> anyhow::Result<(Option<Writer>, Registry)> {
+        let keyring = Arc::new(KeyFile::load_or_create(&config.key_file())?);
+        let (writer, registry, follower) = if shape.has(RoleName::Api) {
+            self.lead(broker).await?;
+            let opened = Writer::open(broker, keyring, (&config.registry, None)).await?;
+            (Some(opened.0), opened.1, opened.2)
+        } else {
+            let (registry, follower) = Follower::open(broker, keyring, (&config.registry, true));
+            (None, registry, follower)
+        };
+        self.follow(follower);
+        registry.ready().await?;
+        Ok((writer, registry))
+    }
+
     /// Keeps this process's registry up to date.
-    pub fn follow(&mut self, follower: Follower) {
+    fn follow(&mut self, follower: Follower) {
         self.tasks
             .spawn(async move { ("registry", follower.run().await.map_err(Into::into)) });
     }
 
-    /// Keeps the registry's journal short, and this process's last copy of it on the disk.
+    /// Keeps the registry's journal short, if this process writes it, and this process's last copy of it on the disk.
     pub fn tend(&mut self, role: &Role<'_>) {
-        let (writer, broker) = (role.writer.clone(), role.broker.clone());
+        let (writer, broker) = (role.writer.cloned(), role.broker.clone());
         let mut copy = RegistryCopy::new(role);
         self.run("registry journal", move |stop| {
             Box::pin(async move {
                 copy.save(&broker).await;
                 while tokio::time::timeout(TEND_EVERY, stop.cancelled()).await.is_err() {
-                    writer.idle().await?;
+                    if let Some(writer) = &writer {
+                        writer.idle().await?;
+                    }
                     copy.save(&broker).await;
                 }
                 copy.save(&broker).await;
@@ -123,7 +171,7 @@ impl Roles {
         };
         let forwarder = Forwarder::new(parts, role.config.forward.clone());
         self.run("forward", |stop| Box::pin(forwarder.run(stop)));
-        let (registry, writer) = (role.registry.clone(), role.writer.clone());
+        let (registry, writer) = (role.registry.clone(), role.writer.cloned());
         self.run("endpoint switch", |stop| {
             Box::pin(async move {
                 stop.run_until_cancelled(switch_off(gone, registry, writer)).await;
@@ -171,6 +219,7 @@ impl Roles {
             "endpoint switch",
             "audit",
             "registry journal",
+            "registry writer",
         ] {
             let Some((_, stop)) = self.stops.iter().find(|(role, _)| *role == name) else {
                 continue;
@@ -219,7 +268,7 @@ impl Roles {
 
 /// Starts ingest, on threads of its own.
 pub fn ingest(role: &Role<'_>) -> anyhow::Result<Ingest> {
-    let writer = role.writer.clone();
+    let writer = role.writer.cloned();
     let store_secret: tidegate_ingest::StoreSecret = Arc::new(move |integration, connection, secret| {
         let writer = writer.clone();
         let at = match connection {
@@ -227,6 +276,10 @@ pub fn ingest(role: &Role<'_>) -> anyhow::Result<Ingest> {
             Some(id) => EntityRef::Connection(integration, id),
         };
         Box::pin(async move {
+            let Some(writer) = writer else {
+                tracing::warn!("a secret was delivered to a process without the role api: it is not stored");
+                return false;
+            };
             let stored = writer
                 .store_secret(&at, secret, UnixMillis::from(SystemTime::now()))
                 .await;
@@ -247,8 +300,8 @@ pub fn ingest(role: &Role<'_>) -> anyhow::Result<Ingest> {
     Ok(Ingest::start(context)?)
 }
 
-/// Switches endpoints off that answered 410, unless they were changed meanwhile.
-async fn switch_off(mut gone: mpsc::Receiver<DisableEndpoint>, registry: Registry, writer: Writer) {
+/// Switches endpoints off that answered 410, unless they were changed meanwhile. Only the registry's writer can.
+async fn switch_off(mut gone: mpsc::Receiver<DisableEndpoint>, registry: Registry, writer: Option<Writer>) {
     while let Some(DisableEndpoint { endpoint, version }) = gone.recv().await {
         let current = registry
             .read()
@@ -256,6 +309,13 @@ async fn switch_off(mut gone: mpsc::Receiver<DisableEndpoint>, registry: Registr
             .filter(|it| it.version == version)
             .cloned();
         let Some(current) = current.filter(|endpoint| endpoint.is_enabled()) else {
+            continue;
+        };
+        let Some(writer) = &writer else {
+            tracing::warn!(
+                endpoint = current.name,
+                "an endpoint answered 410; this process cannot switch it off"
+            );
             continue;
         };
         let mut changed = current.as_ref().clone();

@@ -2,8 +2,10 @@
 //! ClickHouse; refusals; what `serve` and the other commands promise. In: the recordings of `providers/fixtures/`.
 //! What a single room does is tested in its own package.
 
+mod apart;
 mod commands;
 mod inspect;
+mod kafka;
 mod keys;
 mod page;
 mod queries;

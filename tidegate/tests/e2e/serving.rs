@@ -46,7 +46,8 @@ pub fn simple(catalogue: &Catalogue) -> Recorded {
         .expect("a provider with a case of one event")
 }
 
-async fn send_one(server: &Server, recorded: &Recorded, url: &str) -> Vec<serde_json::Value> {
+/// Sends a genuine webhook, and hands back the rows of its events.
+pub async fn send_one(server: &Server, recorded: &Recorded, url: &str) -> Vec<serde_json::Value> {
     let catalogue = Catalogue::builtin().expect("the definitions compile");
     let definition = catalogue.get(&recorded.provider).expect("a definition");
     let sample = recorded
@@ -59,15 +60,27 @@ async fn send_one(server: &Server, recorded: &Recorded, url: &str) -> Vec<serde_
     server.query_until(&sql, |rows| !rows.is_empty()).await
 }
 
+/// A manifest with one integration, `mine`, and one endpoint.
+pub fn simple_manifest(receiver: &Receiver, recorded: &Recorded) -> String {
+    let endpoints = json!({ "main": { "url": receiver.url("/main"), "secret": ENDPOINT_SECRET } });
+    let integrations = Map::from_iter([("mine".to_owned(), recorded.manifest())]);
+    manifest(&[("tests", integrations, endpoints)])
+}
+
+/// Applies it, and hands back the integration's URL.
+pub async fn serve_simple(server: &Server, receiver: &Receiver, recorded: &Recorded) -> String {
+    let text = simple_manifest(receiver, recorded);
+    let urls = server.apply(&text, &no_variables()).await;
+    urls[&("tests".to_owned(), "mine".to_owned())].clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_drains_on_sigterm_and_goes_on_where_it_stopped() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let receiver = Receiver::start().await;
     let catalogue = Catalogue::builtin().expect("the definitions compile");
     let recorded = simple(&catalogue);
-    let endpoints = json!({ "main": { "url": receiver.url("/main"), "secret": ENDPOINT_SECRET } });
-    let integrations = Map::from_iter([("mine".to_owned(), recorded.manifest())]);
-    let text = manifest(&[("tests", integrations, endpoints)]);
+    let text = simple_manifest(&receiver, &recorded);
     let server = launch(folder.path()).start().await;
     let key = ("tests".to_owned(), "mine".to_owned());
     let url = server.apply(&text, &no_variables()).await[&key].clone();

@@ -9,6 +9,7 @@ use tidegate_providers::Catalogue;
 use tidegate_testkit::receiver::{Received, Receiver};
 use tidegate_testkit::server::{PATIENCE, Server};
 
+use crate::kafka::on_kafka;
 use crate::keys::{KeyServer, ROOT};
 use crate::recorded::{Recorded, all, manifest, now, send};
 use crate::{ENDPOINT_SECRET, launch, no_variables, verify};
@@ -30,8 +31,24 @@ struct Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_of_every_provider_goes_all_the_way_and_a_forgery_nowhere() {
+    all_the_way(Engine::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_on_kafka() {
+    all_the_way(Engine::Kafka).await;
+}
+
+/// What carries the topics.
+#[derive(Clone, Copy)]
+enum Engine {
+    Embedded,
+    Kafka,
+}
+
+async fn all_the_way(engine: Engine) {
     let all = all(&Catalogue::builtin().expect("the definitions compile"));
-    let scene = Scene::set(&all).await;
+    let scene = Scene::set(&all, engine).await;
     let sent = scene.send_all(&all).await;
     scene.undecided_without_keys(&sent).await;
     scene.keys.open();
@@ -40,7 +57,7 @@ async fn a_webhook_of_every_provider_goes_all_the_way_and_a_forgery_nowhere() {
 }
 
 impl Scene {
-    async fn set(all: &[Recorded]) -> Self {
+    async fn set(all: &[Recorded], engine: Engine) -> Self {
         let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
         let receiver = Receiver::start().await;
         let keys = KeyServer::start().await;
@@ -50,6 +67,10 @@ impl Scene {
         let launch = launch(data.path())
             .set("TIDEGATE__SERVER__DEFINITIONS", overlay)
             .set("TIDEGATE__EGRESS__ROOTS_PEM", ROOT);
+        let launch = match engine {
+            Engine::Embedded => launch,
+            Engine::Kafka => on_kafka(launch, "webhooks").await.0,
+        };
         let server = launch.start().await;
         let urls = apply(&server, &receiver, all).await;
         Self {

@@ -211,6 +211,7 @@ impl Owner {
         })
         .await?;
         self.kept.input.store(input, Ordering::Release);
+        self.shared.broker.reached(Topic::Events, self.partition, input);
         Ok(())
     }
 

@@ -1,0 +1,310 @@
+//! Membership in a group, which shares a topic's partitions out among processes. It decides who owns what and reads
+//! nothing: its partitions stay paused, and owners read from the offset in their journal. One thread polls, so that
+//! heartbeats and rebalances never wait for work.
+//! In: what owners have reached, and that they have ended. Out: partitions gained and lost; offsets committed, which
+//! only show lag.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tidegate_schemas::Topic;
+use tokio::sync::mpsc;
+
+use super::client::{self, Told};
+use super::config::Config;
+use super::topics::Names;
+use crate::assignments::Assignment;
+use crate::error::Error;
+use crate::metrics;
+
+/// How long one poll waits.
+const POLL: Duration = Duration::from_millis(100);
+/// How often the offsets reached are committed.
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
+
+/// What the members of a process know together.
+#[derive(Default)]
+pub struct Ledger {
+    reached: Mutex<BTreeMap<(Topic, u32), u64>>,
+}
+
+impl Ledger {
+    /// An owner has reached this offset.
+    pub fn reached(&self, topic: Topic, partition: u32, offset: u64) {
+        self.reached.lock().insert((topic, partition), offset);
+    }
+
+    fn take(&self, topic: Topic) -> Vec<(u32, u64)> {
+        let mut reached = self.reached.lock();
+        let of_topic: Vec<(u32, u64)> = reached
+            .range((topic, 0)..=(topic, u32::MAX))
+            .map(|((_, partition), offset)| (*partition, *offset))
+            .collect();
+        reached.retain(|(at, _), _| *at != topic);
+        of_topic
+    }
+}
+
+/// A membership; it ends when this is dropped.
+pub struct Membership {
+    changes: mpsc::Receiver<Assignment>,
+    held: Arc<Held>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// The owners that run in this process, by partition.
+#[derive(Default)]
+struct Held {
+    owners: Mutex<HashMap<u32, usize>>,
+    released: Condvar,
+}
+
+impl Held {
+    fn gain(&self, partition: u32) {
+        *self.owners.lock().entry(partition).or_default() += 1;
+    }
+
+    fn release(&self, partition: u32) {
+        let mut owners = self.owners.lock();
+        if let Some(count) = owners.get_mut(&partition) {
+            *count -= 1;
+            if *count == 0 {
+                owners.remove(&partition);
+            }
+        }
+        self.released.notify_all();
+    }
+
+    fn release_all(&self) {
+        self.owners.lock().clear();
+        self.released.notify_all();
+    }
+
+    /// Waits until no owner of these partitions runs any more; `false` when that takes longer than `timeout`.
+    fn wait_for(&self, partitions: &[u32], timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        let mut owners = self.owners.lock();
+        while partitions.iter().any(|partition| owners.contains_key(partition)) {
+            if self.released.wait_until(&mut owners, until).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Hears of rebalances on the thread that polls.
+struct Member {
+    told: Told,
+    held: Arc<Held>,
+    changes: mpsc::Sender<Assignment>,
+    release: Duration,
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.told.log(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.told.stats(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.told.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Member {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else {
+            return;
+        };
+        let partitions = partitions(list);
+        metrics::kafka_rebalanced("lost", partitions.len());
+        partitions
+            .iter()
+            .for_each(|partition| self.tell(Assignment::Lost(*partition)));
+        // Partitions that were lost belong to others already, whose journals' epochs keep ours out.
+        if !consumer.assignment_lost() && !self.held.wait_for(&partitions, self.release) {
+            tracing::warn!(
+                "owners did not end in time (broker.kafka.release_timeout_ms); others take their partitions over"
+            );
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Assign(list) = rebalance else {
+            return;
+        };
+        if let Err(error) = consumer.pause(list) {
+            tracing::warn!(%error, "a member of a group reads what nobody takes");
+        }
+        let partitions = partitions(list);
+        metrics::kafka_rebalanced("gained", partitions.len());
+        for partition in partitions {
+            self.held.gain(partition);
+            self.tell(Assignment::Gained(partition));
+        }
+    }
+}
+
+impl Member {
+    fn tell(&self, change: Assignment) {
+        // Nobody listens any more when the role has ended: then nothing is owned either.
+        let _ = self.changes.blocking_send(change);
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<u32> {
+    let elements = list.elements();
+    let partitions = elements.iter().map(|element| u32::try_from(element.partition()));
+    partitions.filter_map(Result::ok).collect()
+}
+
+impl Membership {
+    /// Joins `group`, which shares the partitions of `topic` out.
+    pub fn join(
+        config: &Config,
+        (names, told, ledger): (&Names, Told, Arc<Ledger>),
+        (topic, group): (Topic, &str),
+    ) -> Result<Self, Error> {
+        // A change for every partition, gained and lost, fits: the thread that polls need not wait.
+        let (tell, changes) = mpsc::channel(2 * config.partitions_of(topic) as usize + 16);
+        let held = Arc::new(Held::default());
+        let member = Member {
+            told,
+            held: held.clone(),
+            changes: tell,
+            release: Duration::from_millis(config.release_timeout_ms),
+        };
+        let failed =
+            |error: &KafkaError| Error::kafka(format!("join the group {}{group}", config.prefix), error);
+        let consumer: BaseConsumer<Member> = client::member(config, group)
+            .create_with_context(member)
+            .map_err(|error| failed(&error))?;
+        consumer
+            .subscribe(&[names.of(topic)])
+            .map_err(|error| failed(&error))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, name) = (stop.clone(), names.of(topic).to_owned());
+        let thread = std::thread::Builder::new()
+            .name(format!("kafka-{group}"))
+            .spawn(move || poll(&consumer, (topic, &name), (&ledger, &stopped)))
+            .map_err(Error::io("start a thread that polls a group"))?;
+        Ok(Self {
+            changes,
+            held,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// The next change; waits for it.
+    pub async fn next(&mut self) -> Assignment {
+        match self.changes.recv().await {
+            Some(change) => change,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The owner of a partition has ended: nothing of it runs any more.
+    pub fn released(&self, partition: u32) {
+        self.held.release(partition);
+    }
+}
+
+impl Drop for Membership {
+    /// Leaves the group; a member with a name (`broker.kafka.instance`) keeps its partitions for a while.
+    fn drop(&mut self) {
+        self.held.release_all();
+        self.changes.close();
+        self.stop.store(true, Ordering::Release);
+        // The thread ends by itself: leaving may take as long as the cluster does.
+        drop(self.thread.take());
+    }
+}
+
+fn poll(
+    consumer: &BaseConsumer<Member>,
+    (topic, name): (Topic, &str),
+    (ledger, stop): (&Ledger, &AtomicBool),
+) {
+    let mut committed = Instant::now();
+    while !stop.load(Ordering::Acquire) {
+        if let Some(Err(error)) = consumer.poll(POLL) {
+            metrics::kafka_error("member");
+            tracing::debug!(%error, "a member of a group was told of an error");
+        }
+        if committed.elapsed() >= COMMIT_EVERY {
+            committed = Instant::now();
+            commit(consumer, name, &ledger.take(topic));
+        }
+    }
+    commit(consumer, name, &ledger.take(topic));
+}
+
+/// Commits offsets of partitions that are assigned; nothing is decided by them, so nobody waits.
+fn commit(consumer: &BaseConsumer<Member>, name: &str, reached: &[(u32, u64)]) {
+    let assigned = consumer
+        .assignment()
+        .map(|list| partitions(&list))
+        .unwrap_or_default();
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in reached
+        .iter()
+        .filter(|(partition, _)| assigned.contains(partition))
+    {
+        let place = (i32::try_from(*partition), i64::try_from(*offset));
+        if let (Ok(partition), Ok(offset)) = place
+            && let Err(error) = list.add_partition_offset(name, partition, Offset::Offset(offset))
+        {
+            tracing::debug!(%error, "an offset is not committed");
+        }
+    }
+    if list.count() > 0
+        && let Err(error) = consumer.commit(&list, CommitMode::Async)
+    {
+        tracing::debug!(%error, "offsets were not committed; the journal holds them");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revoke_waits_for_all_owners_of_a_partition_and_no_longer_than_it_may() {
+        let held = Arc::new(Held::default());
+        held.gain(1);
+        held.gain(1);
+        assert!(held.wait_for(&[2], Duration::ZERO), "nobody owns it");
+        held.release(1);
+        assert!(!held.wait_for(&[1], Duration::ZERO), "a former owner still runs");
+        let releasing = held.clone();
+        let thread = std::thread::spawn(move || releasing.release(1));
+        assert!(held.wait_for(&[1], Duration::from_secs(60)));
+        thread.join().expect("it only releases");
+    }
+
+    #[test]
+    fn the_ledger_keeps_the_last_offset_of_each_partition() {
+        let ledger = Ledger::default();
+        ledger.reached(Topic::Requests, 1, 5);
+        ledger.reached(Topic::Requests, 1, 9);
+        ledger.reached(Topic::Events, 1, 2);
+        assert_eq!(ledger.take(Topic::Requests), [(1, 9)]);
+        assert_eq!(ledger.take(Topic::Requests), []);
+        assert_eq!(ledger.take(Topic::Events), [(1, 2)]);
+    }
+}

@@ -1,0 +1,29 @@
+//! Kafka: the same promises as the embedded log, spread over machines.
+//!
+//! [`cluster`] is the engine. [`topics`] makes and checks what it needs. [`producer`] sends, and [`deliveries`] leads each
+//! report to the append that waits. Whoever reads keeps its offset itself, in a journal, so a [`reader`] is in no
+//! group: a [`pump`], one consumer polled by one thread, fills its [`feed`] within a budget of bytes; [`pointers`] reads
+//! old messages the same way. A [`group`] only says who owns which partition. There are no transactions: outputs are
+//! acknowledged, then the journal's one message, whose offset tells whether somebody else has opened it ([`crate::journal`]).
+//!
+//! Nothing outside this folder names Kafka's client.
+
+mod client;
+mod cluster;
+mod config;
+mod deliveries;
+mod ends;
+mod feed;
+mod group;
+mod message;
+mod pointers;
+mod producer;
+mod pump;
+mod reader;
+mod topics;
+
+pub(crate) use cluster::Cluster;
+pub use config::{Config, Sasl, Tls};
+pub(crate) use group::Membership;
+pub use message::HEADER;
+pub(crate) use reader::Reader;
