@@ -13,11 +13,11 @@ export TIDEGATE_LIBCHDB := $(abspath $(ENGINE))
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: engine ## build, fetch the embedded engine, start everything embedded and show the main job
+run: tools-build engine ## build, fetch the embedded engine, start everything embedded and show the main job
 	$(CARGO) build --release --package tidegate
 	$(CARGO) run --quiet --release --package tidegate -- demo
 
-run-kafka: engine kafka ## the same on a real Kafka on this machine
+run-kafka: tools engine kafka ## the same on a real Kafka on this machine
 	$(CARGO) build --release --package tidegate
 	dev/run-kafka.sh
 
@@ -41,14 +41,16 @@ bench: engine ## measure the parts and the whole, in CPU-µs and as a ratio to a
 
 deps: tools engine js kafka ## what the tests need from the registries
 
-.PHONY: tools
+.PHONY: tools tools-build
 tools:
-	@dev/tools.sh
+	@dev/tools.sh test
+
+tools-build:
+	@dev/tools.sh build
 
 engine: $(ENGINE) ## the embedded ClickHouse engine (libchdb.so), from npm
 
-$(ENGINE): dev/engine/package-lock.json
-	@command -v npm >/dev/null || { echo "npm is missing, it brings the engine: apt-get install nodejs npm" >&2; exit 1; }
+$(ENGINE): dev/engine/package-lock.json | tools-build
 	npm ci --prefix dev/engine --no-audit --no-fund
 	mkdir -p $(ENGINE_DIR)
 	ln -f dev/engine/node_modules/@chdb/lib-linux-*-gnu/libchdb.so $(ENGINE) \
@@ -60,7 +62,7 @@ JS := $(JS_DIRS:%=%/node_modules/.package-lock.json)
 
 js: $(JS)
 
-%/node_modules/.package-lock.json: %/package-lock.json
+%/node_modules/.package-lock.json: %/package-lock.json | tools
 	npm ci --prefix $* --no-audit --no-fund
 	touch $@
 
@@ -69,9 +71,7 @@ KAFKA := $(KAFKA_DIR)/.complete
 
 kafka: $(KAFKA) ## the jars of a real Apache Kafka, from Maven Central
 
-$(KAFKA): dev/kafka/pom.xml
-	@command -v java >/dev/null || { echo "java is missing, it runs Kafka: apt-get install default-jdk-headless" >&2; exit 1; }
-	@command -v mvn >/dev/null || { echo "mvn is missing, it brings Kafka: apt-get install maven" >&2; exit 1; }
+$(KAFKA): dev/kafka/pom.xml | tools
 	mvn -q -B -f dev/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(KAFKA_DIR))
 	touch $@
 

@@ -1,24 +1,42 @@
 #!/usr/bin/env bash
-# Checks that the tools which the tests need are here; a missing one fails with the command that brings it.
+# The tools that a build (`dev/tools.sh build`) or the tests (`dev/tools.sh test`) need. As root, Debian's packages are
+# installed where they are missing; otherwise each fails with the command that brings it. Rust is never installed here.
 set -euo pipefail
 
-missing=0
-need() { # need COMMAND HOW
-  command -v "$1" >/dev/null && return
-  echo "$1 is missing: $2" >&2
-  missing=1
+missing=()
+failed=0
+need() { # need PACKAGE COMMAND...: the command says whether the package is there
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
 }
-need cargo "install Rust 1.95 or later"
-need cc "apt-get install gcc"
-need node "apt-get install nodejs"
-need npm "apt-get install npm"
-need openssl "apt-get install openssl"
-need java "apt-get install default-jdk-headless"
-need mvn "apt-get install maven"
-need kcat "apt-get install kcat"
-need pkg-config "apt-get install pkg-config"
-if ! pkg-config --exists libssl; then
-  echo "libssl's headers are missing: apt-get install libssl-dev" >&2
-  missing=1
+
+if ! command -v cargo >/dev/null; then
+  echo "cargo is missing: install Rust 1.95 or later" >&2
+  failed=1
 fi
-exit "$missing"
+need gcc command -v cc
+need pkg-config command -v pkg-config
+need libssl-dev test -e /usr/include/openssl/ssl.h
+need nodejs command -v node
+need npm command -v npm
+if [ "${1:-test}" = test ]; then
+  need openssl command -v openssl
+  need default-jdk-headless command -v java
+  need maven command -v mvn
+  need kcat command -v kcat
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  install="apt-get install --yes --no-install-recommends ${missing[*]}"
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update --quiet=2
+    $install --quiet=2 >/dev/null
+  else
+    echo "missing: ${missing[*]}. As root: $install" >&2
+    failed=1
+  fi
+fi
+exit "$failed"
