@@ -188,6 +188,8 @@ impl Source {
             private_key: None,
             cfg: &self.case.cfg,
             now: UnixMillis::from(SystemTime::now()),
+            recorded: &self.case.secrets,
+            forge: false,
         };
         let definition = self.catalogue.get(&self.wanted.provider).unwrap();
         definition.sign(sample, &signer).unwrap()
