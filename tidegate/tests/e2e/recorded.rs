@@ -19,6 +19,8 @@ pub struct Expected {
     pub connection: String,
     /// Why it is refused, when it is.
     pub dropped: Option<String>,
+    /// Its payload as the recording says, masked where it is; without one it is the body.
+    pub payload: Option<Value>,
 }
 
 /// One recorded case, to be sent to an integration of its own.
@@ -79,6 +81,7 @@ impl Recorded {
                 event_type: text("type").unwrap_or_default(),
                 connection,
                 dropped: text("dropped"),
+                payload: text("payload").map(|json| serde_json::from_str(&json).expect("a payload is JSON")),
             });
         }
         Self {

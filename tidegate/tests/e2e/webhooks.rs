@@ -5,19 +5,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use tidegate_providers::Catalogue;
+use tidegate_providers::payload::to_json;
+use tidegate_providers::{Catalogue, Sample};
+use tidegate_schemas::PayloadKind;
 use tidegate_testkit::receiver::{Received, Receiver};
 use tidegate_testkit::server::{PATIENCE, Server};
 
 use crate::kafka::on_kafka;
 use crate::keys::{KeyServer, ROOT};
-use crate::recorded::{Recorded, all, manifest, now, send};
+use crate::recorded::{Expected, Recorded, all, manifest, now, send};
 use crate::{ENDPOINT_SECRET, launch, no_variables, verify};
 
 /// The cases that are not sent, and why: nobody but the vendor can sign its own vector anew, and it is too old as it is.
 const NOT_SENT: [&str; 1] = ["vendor_vector"];
-const EVENTS: &str = "SELECT toString(event_id) AS event_id, integration, position, connection, event_type, outcome, verified \
-    FROM events ORDER BY integration, position";
+const EVENTS: &str = "SELECT toString(event_id) AS event_id, integration, position, connection, event_type, outcome, verified, \
+    payload_kind, payload FROM event_payloads ORDER BY integration, position";
+/// What was sent, by the integration's key.
+type Samples = BTreeMap<String, Sample>;
 
 /// A server, what it asks and what asks it.
 struct Scene {
@@ -49,10 +53,10 @@ enum Engine {
 async fn all_the_way(engine: Engine) {
     let all = all(&Catalogue::builtin().expect("the definitions compile"));
     let scene = Scene::set(&all, engine).await;
-    let sent = scene.send_all(&all).await;
+    let (sent, samples) = scene.send_all(&all).await;
     scene.undecided_without_keys(&sent).await;
     scene.keys.open();
-    scene.all_arrive(&sent).await;
+    scene.all_arrive(&sent, &samples).await;
     scene.forgeries_do_not(&sent).await;
 }
 
@@ -88,9 +92,9 @@ impl Scene {
     }
 
     /// Sends every case, signed anew.
-    async fn send_all<'a>(&self, all: &'a [Recorded]) -> Vec<&'a Recorded> {
+    async fn send_all<'a>(&self, all: &'a [Recorded]) -> (Vec<&'a Recorded>, Samples) {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let (mut sent, mut not_sent) = (Vec::new(), Vec::new());
+        let (mut sent, mut not_sent, mut samples) = (Vec::new(), Vec::new(), Samples::new());
         for recorded in all {
             let definition = self.catalogue.get(&recorded.provider).expect("a definition");
             let Ok(sample) = recorded.signed(&definition, (self.url(recorded), now())) else {
@@ -102,6 +106,7 @@ impl Scene {
             assert!((200..300).contains(&status), "{key}: {status} {answer}");
             assert_eq!(id.len(), 36, "{key}: the reply names its request");
             sent.push(recorded);
+            samples.insert(key.clone(), sample);
         }
         assert_eq!(not_sent, NOT_SENT, "these cannot be signed");
         for definition in self.catalogue.definitions() {
@@ -109,7 +114,7 @@ impl Scene {
             let is_sent = sent.iter().any(|recorded| recorded.provider == name);
             assert!(is_sent, "{name}: nothing was sent");
         }
-        sent
+        (sent, samples)
     }
 
     fn needs_keys(&self, recorded: &Recorded) -> bool {
@@ -134,9 +139,14 @@ impl Scene {
         assert_eq!(events.len(), wanted, "what waits for a key is not decided");
     }
 
-    async fn all_arrive(&self, sent: &[&Recorded]) {
+    async fn all_arrive(&self, sent: &[&Recorded], samples: &Samples) {
         let wanted: usize = sent.iter().map(|recorded| recorded.events.len()).sum();
-        let events = self.server.query_until(EVENTS, |rows| rows.len() >= wanted).await;
+        // A request's row, which holds the payload, may come after its event's.
+        let is_whole = |event: &Value| event["payload_kind"] == "headers" || event["payload"] != "";
+        let events = self
+            .server
+            .query_until(EVENTS, |rows| rows.len() >= wanted && rows.iter().all(is_whole))
+            .await;
         assert_eq!(events.len(), wanted, "every event has one outcome");
         let routed: BTreeSet<_> = events
             .iter()
@@ -156,9 +166,15 @@ impl Scene {
         let received = self.receiver.received();
         assert_eq!(received.len(), attempts.len(), "nothing came twice");
         verify::all_genuine(&received, ENDPOINT_SECRET);
+        let mut compared = 0;
         for recorded in sent {
-            check(recorded, &events, &received);
+            let sample = &samples[&recorded.integration];
+            compared += check((recorded, sample), &events, &received);
         }
+        assert!(
+            compared * 10 > wanted * 9,
+            "only {compared} payloads of {wanted} were compared"
+        );
         let rows = self
             .server
             .query("SELECT count() AS n FROM requests WHERE kind = 'received'")
@@ -244,7 +260,9 @@ async fn apply(server: &Server, receiver: &Receiver, all: &[Recorded]) -> BTreeM
     server.apply(&text, &no_variables()).await
 }
 
-fn check(recorded: &Recorded, events: &[Value], received: &[Received]) {
+/// Checks a case's events; returns how many payloads were compared.
+fn check((recorded, sample): (&Recorded, &Sample), events: &[Value], received: &[Received]) -> usize {
+    let mut compared = 0;
     let key = recorded.integration.as_str();
     let own: Vec<_> = events
         .iter()
@@ -266,7 +284,36 @@ fn check(recorded: &Recorded, events: &[Value], received: &[Received]) {
             panic!("{key}: {} deliveries of {event}", deliveries.len());
         };
         check_delivery(recorded, &expected.connection, delivery);
+        compared += usize::from(check_payload((key, sample), (event, expected), delivery));
     }
+    compared
+}
+
+/// The payload in ClickHouse and the one that was delivered are what was sent, masked where the recording says so.
+/// Whether it could be compared: headers gain some on the way, and bytes are no JSON.
+fn check_payload(
+    (key, sample): (&str, &Sample),
+    (event, expected): (&Value, &Expected),
+    delivery: &Received,
+) -> bool {
+    let kind: PayloadKind = serde_json::from_value(event["payload_kind"].clone()).expect("a kind of payload");
+    if matches!(kind, PayloadKind::Headers | PayloadKind::Base64) {
+        return false;
+    }
+    let json = |bytes: &[u8]| -> Value {
+        let json = to_json(kind, bytes, &sample.headers);
+        serde_json::from_slice(&json)
+            .unwrap_or_else(|error| panic!("{key}: {error}: {}", String::from_utf8_lossy(&json)))
+    };
+    let sent = expected.payload.clone().unwrap_or_else(|| json(&sample.body));
+    assert_eq!(
+        json(text(event, "payload").as_bytes()),
+        sent,
+        "{key}: in ClickHouse"
+    );
+    let body: Value = serde_json::from_slice(&delivery.body).expect("a wrapped body is JSON");
+    assert_eq!(body["payload"], sent, "{key}: as delivered");
+    true
 }
 
 fn check_delivery(recorded: &Recorded, connection: &str, delivery: &Received) {
