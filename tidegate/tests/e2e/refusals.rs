@@ -53,8 +53,11 @@ pub fn with_an_age(catalogue: &Catalogue) -> Recorded {
         let expires = tidegate_providers::fixture::Fixture::of(&recorded.provider)
             .is_some_and(|fixture| fixture.case("expired").is_some());
         let own = matches!(recorded.events.as_slice(), [event] if !event.connection.is_empty());
+        // Its secret is the integration's own, not a key that stands elsewhere.
+        let is_ours = !definition.needs_network() && !recorded.case.secrets.is_empty();
         expires
             && own
+            && is_ours
             && broken(recorded, &definition, "http://x/").is_ok()
             && recorded.signed(&definition, ("http://x/", now())).is_ok()
     };
