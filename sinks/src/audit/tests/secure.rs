@@ -56,8 +56,8 @@ async fn rows_and_questions_go_over_tls() {
     house.config.roots_pem = ROOT.to_owned();
     migrate(&house.config).await.expect("the root is configured");
     let audit = house.audit();
-    house.decide(0, 1, &events(0..5_000, earlier(5))).await;
-    house.until("SELECT count() FROM events", "5000").await;
+    house.decide(0, 1, &events(0..2_000, earlier(5))).await;
+    house.until("SELECT count() FROM events", "2000").await;
     let bytes = house
         .ask("SELECT repeat(toString(number), 100) FROM numbers(10000)")
         .await;
