@@ -1,11 +1,12 @@
 //! Exactly one row a thing: blocks sent twice, blocks cut differently after a takeover, verdicts that change.
 
-use super::super::intake::{cut, repeat};
+use super::super::intake::{Readers, cut, repeat};
 use super::super::ledger::Ledger;
 use super::*;
 
 async fn everything(house: &House, table: Table) -> (Vec<Message>, Vec<OffsetRange>) {
-    let cut = cut(&house.broker, table.topic(), &house.config, (0, |_| 0))
+    let mut readers = Readers::new(house.broker.clone(), table.topic());
+    let cut = cut(&mut readers, &house.config, (0, |_| 0))
         .await
         .expect("the log can be read");
     (cut.messages, cut.ranges)
@@ -61,11 +62,12 @@ async fn blocks_cut_differently_after_a_takeover_count_once() {
             ..house.config.clone()
         };
         for table in Table::ALL {
+            let mut readers = Readers::new(house.broker.clone(), table.topic());
             let mut reached = std::collections::BTreeMap::new();
             for turn in 0.. {
                 let at = |partition| reached.get(&partition).copied().unwrap_or(0);
                 let first = turn % house.broker.partitions(table.topic());
-                let cut = cut(&house.broker, table.topic(), &config, (first, at))
+                let cut = cut(&mut readers, &config, (first, at))
                     .await
                     .expect("the log can be read");
                 if cut.ranges.is_empty() {
