@@ -68,10 +68,11 @@ fn what_was_answered_with_2xx_survives_kill_9_of_the_server() {
     });
 }
 
-fn settings() -> [(&'static str, &'static str); 6] {
+fn settings() -> [(&'static str, &'static str); 7] {
     // As the constants above; and a try that a kill cut off is made again soon.
     [
         ("FORWARD__IN_FLIGHT_MAX", "16"),
+        ("FORWARD__ENDPOINT_IN_FLIGHT_MAX", "16"),
         ("FORWARD__COMMIT_ATTEMPTS_MAX", "32"),
         ("FORWARD__TIMEOUT_MS", "2000"),
         ("BROKER__EMBEDDED__PARTITIONS__REQUESTS", "4"),
