@@ -38,7 +38,7 @@ fn every_family_is_described_and_named_after_its_room() {
 /// The texts in quotes that are names of families.
 fn names(text: &str) -> impl Iterator<Item = String> {
     let fits = |byte: u8| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_name = |text: &&str| text.starts_with("tidegate_") && text.bytes().all(fits);
+    let is_name = move |text: &&str| text.starts_with("tidegate_") && text.bytes().all(fits);
     text.split('"').filter(is_name).map(str::to_owned)
 }
 
