@@ -277,7 +277,13 @@ async fn a_killed_node_of_three_takes_nothing_with_it() {
         }
     }
     let pointers: Vec<Pointer> = acknowledged.iter().map(|(pointer, _)| *pointer).collect();
-    let found = broker.read(Topic::Requests, &pointers).await.unwrap();
+    let began = Instant::now();
+    let found = loop {
+        match broker.read(Topic::Requests, &pointers).await {
+            Ok(found) => break found,
+            Err(error) => assert!(error.is_retryable() && began.elapsed() < PATIENCE, "{error}"),
+        }
+    };
     for ((pointer, text), message) in acknowledged.iter().zip(found) {
         let found = message.map(|message| String::from_utf8(message.value.to_vec()).unwrap());
         assert_eq!(found.as_ref(), Some(text), "{pointer:?}");
