@@ -76,7 +76,7 @@ pub async fn tell(config: Config, mut print: impl FnMut(String)) -> anyhow::Resu
     let mut wrong = Vec::new();
     for sent in &told {
         let (verdict, complaints) = report::wait(&client, sent, || receiver.arrived()).await?;
-        print(report::page(sent, &verdict));
+        print(report::page(sent, &verdict).trim_end().to_owned());
         wrong.extend(complaints);
     }
     wrong.extend(
@@ -128,7 +128,7 @@ fn endpoint_secret() -> String {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 impl Demo {
