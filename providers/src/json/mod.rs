@@ -2,6 +2,7 @@
 //! values in these bytes. Builds no tree: a body is scanned once, and an object's members again when it is looked into.
 //! Depth is bounded; nothing is allocated per value.
 
+mod lanes;
 mod paths;
 mod scan;
 mod text;
@@ -86,7 +87,7 @@ impl Document {
         } else {
             scanner.skip_value(0)?;
         }
-        let root = span(start, scanner.at());
+        let root = span(start..scanner.at());
         scanner.skip_space();
         match scanner.peek() {
             Some(_) => Err(JsonError::Syntax(scanner.at())),
@@ -112,7 +113,13 @@ impl Index {
     fn add(&mut self, scanner: &mut Scanner<'_>) -> Result<Indexed, JsonError> {
         let start = offset(scanner.at());
         let first = offset(self.members.len());
-        scanner.object(|key, escaped, value| self.members.push(Member { key, escaped, value }))?;
+        scanner.object(|place| {
+            self.members.push(Member {
+                key: span(place.key),
+                escaped: place.escaped,
+                value: span(place.value),
+            });
+        })?;
         let entry = Indexed {
             start,
             first,
@@ -127,10 +134,10 @@ fn offset(at: usize) -> u32 {
     u32::try_from(at).expect("a document is shorter than 4 GiB, checked when it is parsed")
 }
 
-pub(crate) fn span(start: usize, end: usize) -> Span {
+pub(crate) fn span(place: Range<usize>) -> Span {
     Span {
-        start: offset(start),
-        end: offset(end),
+        start: offset(place.start),
+        end: offset(place.end),
     }
 }
 
@@ -228,7 +235,7 @@ impl<'r> Json<'r> {
         let mut scanner = Scanner::validated(self.bytes.get(..array.end as usize)?);
         scanner.jump(array.start as usize);
         let read = scanner.array(|element| {
-            elements.push(element);
+            elements.push(span(element));
             elements.len() < most
         });
         (self.kind(array) == Kind::Array && read.is_ok()).then_some(elements)

@@ -1,7 +1,11 @@
-//! The scanner: walks JSON byte by byte where it must and eight bytes at a time inside strings. Checks all of RFC 8259
-//! but the text encoding, which the document checks first. In: bytes. Out: places; an error says where it broke.
+//! The scanner: walks JSON byte by byte where it must and sixteen bytes at a time inside strings and numbers, most of
+//! which end within one such step. Checks all of RFC 8259 but the text encoding, which the document checks first. In: bytes.
+//! Out: places; an error says where it broke.
 
-use super::{JsonError, Span, span};
+use std::ops::Range;
+
+use super::JsonError;
+use super::lanes::{self, LANES};
 use crate::config::JSON_DEPTH_LIMIT;
 
 /// A place in bytes that are being read as JSON.
@@ -11,17 +15,11 @@ pub(super) struct Scanner<'a> {
     depth_max: u32,
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// The high bit of the lowest byte that is a quote, a backslash or a control character is set; bits above it may lie.
-fn special(word: u64) -> u64 {
-    let is = |byte: u8| {
-        let zero = word ^ (ONES * u64::from(byte));
-        zero.wrapping_sub(ONES) & !zero
-    };
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (is(b'"') | is(b'\\') | control) & HIGHS
+/// Where a member of an object stands: its name inside the quotes, whether that holds escapes, and its value.
+pub(super) struct Place {
+    pub key: Range<usize>,
+    pub escaped: bool,
+    pub value: Range<usize>,
 }
 
 impl<'a> Scanner<'a> {
@@ -46,10 +44,12 @@ impl<'a> Scanner<'a> {
         self.at = at;
     }
 
+    #[inline]
     pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline]
     pub fn skip_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
@@ -78,7 +78,7 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 self.skip_string().map(|_| ())
             }
-            Some(b'{') => self.members(depth, |_, _, _| {}),
+            Some(b'{') => self.members(depth, |_| {}),
             Some(b'[') => self.each(depth, |_| true),
             Some(b'-' | b'0'..=b'9') => self.skip_number(),
             Some(b't') => self.skip_word(b"true"),
@@ -88,17 +88,17 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes an object, naming each member: its key's place (inside the quotes), whether that is escaped, its value's.
-    pub fn object(&mut self, member: impl FnMut(Span, bool, Span)) -> Result<(), JsonError> {
+    /// Passes an object, naming each member's place.
+    pub fn object(&mut self, member: impl FnMut(Place)) -> Result<(), JsonError> {
         self.members(0, member)
     }
 
     /// Passes an array, naming each element until the visitor has enough.
-    pub fn array(&mut self, element: impl FnMut(Span) -> bool) -> Result<(), JsonError> {
+    pub fn array(&mut self, element: impl FnMut(Range<usize>) -> bool) -> Result<(), JsonError> {
         self.each(0, element)
     }
 
-    fn members(&mut self, depth: u32, mut member: impl FnMut(Span, bool, Span)) -> Result<(), JsonError> {
+    fn members(&mut self, depth: u32, mut member: impl FnMut(Place)) -> Result<(), JsonError> {
         self.expect(b'{')?;
         self.skip_space();
         if self.peek() == Some(b'}') {
@@ -109,13 +109,14 @@ impl<'a> Scanner<'a> {
             self.expect(b'"')?;
             let key_start = self.at;
             let escaped = self.skip_string()?;
-            let key = span(key_start, self.at - 1);
+            let key = key_start..self.at - 1;
             self.skip_space();
             self.expect(b':')?;
             self.skip_space();
             let start = self.at;
             self.skip_value(depth + 1)?;
-            member(key, escaped, span(start, self.at));
+            let value = start..self.at;
+            member(Place { key, escaped, value });
             self.skip_space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -129,7 +130,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn each(&mut self, depth: u32, mut element: impl FnMut(Span) -> bool) -> Result<(), JsonError> {
+    fn each(&mut self, depth: u32, mut element: impl FnMut(Range<usize>) -> bool) -> Result<(), JsonError> {
         self.expect(b'[')?;
         self.skip_space();
         if self.peek() == Some(b']') {
@@ -139,7 +140,7 @@ impl<'a> Scanner<'a> {
         loop {
             let start = self.at;
             self.skip_value(depth + 1)?;
-            if !element(span(start, self.at)) {
+            if !element(start..self.at) {
                 return Ok(());
             }
             self.skip_space();
@@ -156,17 +157,11 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a string whose opening quote is passed; says whether it holds escapes.
+    #[inline]
     fn skip_string(&mut self) -> Result<bool, JsonError> {
         let mut escaped = false;
         loop {
-            while let Some(Ok(chunk)) = self.bytes.get(self.at..self.at + 8).map(<[u8; 8]>::try_from) {
-                let found = special(u64::from_le_bytes(chunk));
-                if found != 0 {
-                    self.at += (found.trailing_zeros() / 8) as usize;
-                    break;
-                }
-                self.at += 8;
-            }
+            self.at += self.run(lanes::special);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -235,9 +230,24 @@ impl<'a> Scanner<'a> {
 
     fn skip_digits(&mut self) -> Result<(), JsonError> {
         let start = self.at;
+        self.at += self.run(lanes::not_digit);
         while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
         if self.at == start { self.broken() } else { Ok(()) }
+    }
+
+    /// How many bytes from here on come before the first that `ends` sets a bit for; the document's last few are not looked at.
+    #[inline]
+    fn run(&self, ends: impl Fn(&[u8; LANES]) -> u32) -> usize {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let mut passed = 0;
+        while let Some(found) = rest.get(passed..).and_then(<[u8]>::first_chunk).map(&ends) {
+            if found != 0 {
+                return passed + found.trailing_zeros() as usize;
+            }
+            passed += LANES;
+        }
+        passed
     }
 }
