@@ -22,6 +22,16 @@ use tidegate_schemas::{MetaError, Topic};
 
 use crate::error::{AppendError, Error};
 
+/// The target of the trace events that say how far an owner has come, by their field `step`: `opened` (its `open` is
+/// written, nothing is read), `decided` (nothing of a batch is sent), `outputs` (acknowledged; the journal's message is
+/// not sent; on Kafka only), `slice` (in the middle of a round), `trim` (before one). Tests stop an owner there.
+pub const STEPS: &str = "tidegate_broker::journal::steps";
+
+/// Says how far an owner has come.
+pub(crate) fn step(step: &'static str, (topic, partition): (Topic, u32)) {
+    tracing::trace!(target: STEPS, step, topic = topic.label(), partition);
+}
+
 /// The state that a journal rebuilds.
 pub trait Tables {
     /// Applies one change that [`Tables::slice`] or the owner wrote. Changes are absolute values: applied twice, or

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidegate_schemas::{JournalKind, JournalMeta, Metadata, Topic, UnixMillis, WRITE_VERSION};
 
 use super::round::{Round, Slice};
-use super::{Changes, JournalError, Replay, Tables};
+use super::{Changes, JournalError, Replay, Tables, step};
 use crate::broker::Broker;
 use crate::message::Record;
 
@@ -115,6 +115,7 @@ impl Journal {
             .await
             .map_err(JournalError::append((topic, partition, 0)))?;
         let epoch = offsets[0];
+        step("opened", (topic, partition));
         let mut replay = Replay::default();
         let mut reader = broker.reader(topic, partition, 0);
         // The `open` itself is read too: it is the last message taken.
@@ -248,6 +249,7 @@ impl Journal {
         let value = Bytes::from([changes.as_bytes(), slice.entries.as_bytes()].concat());
         let message_bytes = value.len();
         batch.push(journal_record((self.topic, self.partition), &meta, value));
+        step("decided", (self.topic, self.partition));
         let appended = self
             .broker
             .append_journal(&batch, place)
@@ -265,6 +267,10 @@ impl Journal {
             .round
             .written(self.next, &slice, (changes.len_bytes(), message_bytes));
         self.next += 1;
+        step(
+            if written.is_some() { "trim" } else { "slice" },
+            (self.topic, self.partition),
+        );
         if let Some(start) = written {
             self.completed_at = self.broker.now();
             // The commit stands whether or not there is room for the trim; the next round trims further.

@@ -23,6 +23,7 @@ use super::producer::{Producer, WhenFull};
 use super::pump::Pump;
 use super::topics::{Names, prepare};
 use crate::error::{AppendError, Error};
+use crate::journal::step;
 use crate::message::{Message, Record};
 
 /// Bytes of one append; more only costs memory, there is no frame that must hold it.
@@ -119,6 +120,7 @@ impl Cluster {
             return Ok(Vec::new());
         };
         let mut offsets = self.append(outputs).await?;
+        step("outputs", (topic, partition));
         let written = self.append(std::slice::from_ref(journal)).await;
         let written = written.map_err(|error| match error {
             AppendError::Unanswered { topic, reason } => AppendError::InDoubt {
