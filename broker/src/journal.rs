@@ -11,6 +11,7 @@
 
 mod changes;
 mod owner;
+mod progress;
 mod replay;
 mod round;
 

@@ -12,6 +12,7 @@ const FREED_SEGMENTS: &str = "tidegate_broker_freed_segments_total";
 const KEPT_MESSAGES: &str = "tidegate_broker_kept_messages_total";
 const UNREAD_DROPPED: &str = "tidegate_broker_unread_messages_dropped_total";
 const SHORT_OF_SPACE: &str = "tidegate_broker_short_of_space_total";
+const JOURNAL_UNREAD: &str = "tidegate_broker_journal_unread_messages";
 
 const KAFKA_WAITING_MESSAGES: &str = "tidegate_broker_kafka_waiting_messages";
 const KAFKA_WAITING_BYTES: &str = "tidegate_broker_kafka_waiting_bytes";
@@ -41,6 +42,10 @@ pub fn describe() {
     describe_counter!(
         SHORT_OF_SPACE,
         "segments that could not be written ahead for want of space"
+    );
+    describe_gauge!(
+        JOURNAL_UNREAD,
+        "messages of a journal that its new owner has still to read"
     );
     describe_kafka();
 }
@@ -99,6 +104,11 @@ pub fn freed(messages: usize) {
 /// Messages that were wanted, but not as much as the space they took.
 pub fn given_up(messages: usize) {
     counter!(UNREAD_DROPPED).increment(messages as u64);
+}
+
+/// A new owner has so many messages of its journal still to read.
+pub fn journal_unread((topic, partition): (&'static str, u32), messages: u64) {
+    gauge!(JOURNAL_UNREAD, "topic" => topic, "partition" => partition.to_string()).set(messages as f64);
 }
 
 /// No segment could be written ahead.

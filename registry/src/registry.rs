@@ -20,6 +20,8 @@ use crate::tables::Tables;
 
 /// How soon a question that was not answered is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How often it is told how far a long reading has come.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// The registry as a process holds it in memory; a cheap handle.
 #[derive(Clone)]
@@ -150,15 +152,21 @@ impl Registry {
     /// Waits until everything below `end` is applied.
     pub(crate) async fn applied_up_to(&self, end: u64) -> Result<(), NotReadToEnd> {
         let mut applied = self.shared.applied.subscribe();
-        let reached = applied
-            .wait_for(|applied| applied.next >= end || applied.stopped)
-            .await;
-        match reached {
-            Ok(applied) if applied.next >= end => Ok(()),
-            _ => Err(NotReadToEnd {
-                waited: self.shared.end_wait,
-            }),
+        let is_there = |applied: &Applied| applied.next >= end || applied.stopped;
+        while tokio::time::timeout(TELL_EVERY, applied.wait_for(is_there))
+            .await
+            .is_err()
+        {
+            let (next, connections) = (applied.borrow().next, self.read().connections_count());
+            tracing::info!(next, end, connections, "reading the registry");
         }
+        let next = applied.borrow().next;
+        if next >= end {
+            return Ok(());
+        }
+        Err(NotReadToEnd {
+            waited: self.shared.end_wait,
+        })
     }
 }
 

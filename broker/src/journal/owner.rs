@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_schemas::{JournalKind, JournalMeta, Metadata, Topic, UnixMillis, WRITE_VERSION};
 
+use super::progress::Telling;
 use super::round::{Round, Slice};
 use super::{Changes, JournalError, Replay, Tables, step};
 use crate::broker::Broker;
@@ -117,6 +118,7 @@ impl Journal {
         let epoch = offsets[0];
         step("opened", (topic, partition));
         let mut replay = Replay::default();
+        let mut telling = Telling::of((topic, partition));
         let mut reader = broker.reader(topic, partition, 0);
         // The `open` itself is read too: it is the last message taken.
         'read: loop {
@@ -129,11 +131,14 @@ impl Journal {
                     break 'read;
                 }
             }
-            progress(Progress {
+            let come = Progress {
                 offset: reader.position(),
                 end: epoch,
-            });
+            };
+            telling.tell(come);
+            progress(come);
         }
+        telling.ended(epoch);
         let round = Round::after(&replay);
         let (input, completed_at) = (replay.input, broker.now());
         let journal = Journal {
