@@ -159,12 +159,16 @@ async fn silence_of_the_cluster_is_an_answer_in_time_and_nothing_is_written_twic
     let mut config = config(kafka.bootstrap(), "silence");
     (config.request_timeout_ms, config.append_timeout_ms) = (1_000, 3_000);
     let broker = Broker::connect(&config).await.unwrap();
+    let mut narrow = config.clone();
+    narrow.queue_bytes_max = 1_000;
+    let narrow = Broker::connect(&narrow).await.unwrap();
     let mut tables = support::numbers::Numbers::default();
     let place = (Topic::State, 0);
     let (mut journal, _) = Journal::open(&broker, place, &mut tables, |_| {}).await.unwrap();
     let request = || vec![record(Topic::Requests, 0, "a request")];
     broker.append(request()).await.unwrap();
     kafka.signal(0, rustix::process::Signal::STOP);
+    a_full_queue_is_an_answer(&narrow).await;
     let error = broker.append(request()).await.unwrap_err();
     assert!(
         matches!(error, AppendError::Unanswered { .. }) && error.is_retryable(),
@@ -203,6 +207,20 @@ async fn silence_of_the_cluster_is_an_answer_in_time_and_nothing_is_written_twic
     while broker.append(request()).await.is_err() {
         assert!(began.elapsed() < PATIENCE, "requests are taken again");
     }
+}
+
+/// What waits for a silent cluster fills the queue; the next one is told so at once, and waits neither for the cluster nor
+/// for the 100 ms that librdkafka's own futures would sleep.
+async fn a_full_queue_is_an_answer(narrow: &Broker) {
+    let large = || vec![record(Topic::Requests, 0, &"x".repeat(2_000))];
+    assert!(narrow.has_space());
+    let (first, second) = tokio::join!(biased; narrow.append(large()), narrow.append(large()));
+    let (first, second) = (first.unwrap_err(), second.unwrap_err());
+    assert!(matches!(first, AppendError::Unanswered { .. }), "{first}");
+    assert!(
+        matches!(second, AppendError::Busy { .. }) && second.is_retryable(),
+        "{second}"
+    );
 }
 
 #[tokio::test]

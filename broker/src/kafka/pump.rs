@@ -50,6 +50,19 @@ struct Fed {
     moved: (u64, Instant),
 }
 
+impl Fed {
+    /// Whether nothing has come for so long though the partition goes on to `end`; it is then counted anew.
+    fn stands_still(&mut self, now: Instant, (end, stall): (u64, Duration)) -> bool {
+        let (taken_in, next, paused) = self.feed.standing();
+        let waits = paused || end <= next || taken_in != self.moved.0;
+        let stands_still = !waits && now.duration_since(self.moved.1) >= stall;
+        if waits || stands_still {
+            self.moved = (taken_in, now);
+        }
+        stands_still
+    }
+}
+
 impl Pump {
     pub fn start(config: &Config, names: Names, told: Told) -> Result<Self, Error> {
         let consumer = client::reader(config)
@@ -163,18 +176,16 @@ impl Shared {
     fn look_after_stalls(&self, now: Instant) {
         let mut feeds = self.feeds.lock();
         for (place, fed) in &mut *feeds {
-            let (taken_in, next, paused) = fed.feed.standing();
-            let is_behind = self.told.ends.get(place.0, place.1).end > next;
-            if paused || !is_behind || taken_in != fed.moved.0 {
-                fed.moved = (taken_in, now);
-            } else if now.duration_since(fed.moved.1) >= self.stall {
-                fed.moved = (taken_in, now);
-                metrics::kafka_stall();
-                tracing::warn!(topic = %place.0, partition = place.1, next, "a reader stood still and begins anew");
-                self.unassign(*place);
-                if let Err(error) = self.assign(*place, next) {
-                    tracing::warn!(%error, "it cannot begin yet");
-                }
+            let end = self.told.ends.get(place.0, place.1).end;
+            if !fed.stands_still(now, (end, self.stall)) {
+                continue;
+            }
+            let (_, next, _) = fed.feed.standing();
+            metrics::kafka_stall();
+            tracing::warn!(topic = %place.0, partition = place.1, next, "a reader stood still and begins anew");
+            self.unassign(*place);
+            if let Err(error) = self.assign(*place, next) {
+                tracing::warn!(%error, "it cannot begin yet");
             }
         }
     }
@@ -198,5 +209,51 @@ impl Shared {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(self.names.of(topic), i32::try_from(partition).unwrap_or(i32::MAX));
         list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tidegate_schemas::UnixMillis;
+
+    use super::*;
+    use crate::message::Message;
+
+    fn message(offset: u64, bytes: usize) -> Message {
+        Message {
+            topic: Topic::Requests,
+            partition: 0,
+            offset,
+            timestamp: UnixMillis(0),
+            key: Bytes::new(),
+            meta: Bytes::new(),
+            value: Bytes::from(vec![0; bytes]),
+        }
+    }
+
+    #[test]
+    fn a_reader_stands_still_only_where_there_is_more_and_nobody_is_behind() {
+        const STALL: Duration = Duration::from_secs(30);
+        let (began, feed) = (Instant::now(), Arc::new(Feed::new(0, 100)));
+        let mut fed = Fed {
+            feed: feed.clone(),
+            moved: (0, began),
+        };
+        let mut check = |seconds: u64, end: u64, expected: bool| {
+            let now = began + Duration::from_secs(seconds);
+            assert_eq!(fed.stands_still(now, (end, STALL)), expected, "after {seconds} s");
+        };
+        check(100, 0, false); // There is nothing to read.
+        check(129, 1, false); // There is, for 29 s.
+        check(130, 1, true);
+        check(159, 1, false); // It began anew at 130.
+        feed.put(message(0, 1));
+        check(165, 2, false); // Something came.
+        check(194, 2, false);
+        check(195, 2, true);
+        feed.put(message(1, 200));
+        check(240, 3, false); // Something came,
+        check(300, 3, false); // and its reader is behind: the partition is paused.
     }
 }
