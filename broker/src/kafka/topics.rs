@@ -261,7 +261,25 @@ async fn wait_for(config: &Config, names: &Names, admin: &AdminClient<Told>) -> 
     Ok(())
 }
 
+/// Checks the settings; of a cluster's nodes some learn of a topic that was just made a little later.
 async fn check_settings(config: &Config, names: &Names, admin: &AdminClient<Told>) -> Result<(), Error> {
+    let until = tokio::time::Instant::now() + config.question_timeout();
+    while let Some(topic) = check_known_settings(config, names, admin).await? {
+        if tokio::time::Instant::now() >= until {
+            let unknown = ("unknown to the node that was asked", "known to all");
+            return Err(Error::topic(names.of(topic), "topic", unknown));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// The first topic whose settings are not known yet, if those before it are as they must be.
+async fn check_known_settings(
+    config: &Config,
+    names: &Names,
+    admin: &AdminClient<Told>,
+) -> Result<Option<Topic>, Error> {
     let asked: Vec<ResourceSpecifier<'_>> = USED
         .iter()
         .map(|topic| ResourceSpecifier::Topic(names.of(*topic)))
@@ -272,8 +290,12 @@ async fn check_settings(config: &Config, names: &Names, admin: &AdminClient<Told
         .map_err(|error| Error::kafka("read the topics' settings", &error))?;
     for (topic, answer) in USED.iter().zip(answers) {
         let name = names.of(*topic);
-        let found: ConfigResource =
-            answer.map_err(|error| Error::kafka(format!("read the settings of {name}"), &error))?;
+        let found: ConfigResource = match answer {
+            Ok(found) if found.entries.is_empty() => return Ok(Some(*topic)),
+            Ok(found) => found,
+            Err(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Some(*topic)),
+            Err(error) => return Err(Error::kafka(format!("read the settings of {name}"), &error)),
+        };
         for (setting, needed) in needed(config, *topic) {
             let value = found.get(setting).and_then(|entry| entry.value.as_deref());
             let value = value.unwrap_or("nothing");
@@ -282,7 +304,7 @@ async fn check_settings(config: &Config, names: &Names, admin: &AdminClient<Told
             }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 #[cfg(test)]
