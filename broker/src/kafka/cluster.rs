@@ -31,6 +31,8 @@ const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How soon a question that was not answered is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How long one question waits: sent to a node that has just died it is never answered, and asked anew it goes elsewhere.
+const ONE_QUESTION: Duration = Duration::from_secs(5);
 
 /// A Kafka cluster as this process uses it.
 pub struct Cluster {
@@ -267,7 +269,7 @@ fn ask_until(asker: &Pump, topic: (&str, u32), timeout: Duration) -> Result<Vec<
     let until = Instant::now() + timeout;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match ask(asker, topic, left) {
+        match ask(asker, topic, left.min(ONE_QUESTION)) {
             Err(_) if left > ASK_AGAIN => std::thread::sleep(ASK_AGAIN),
             answered => return answered,
         }
