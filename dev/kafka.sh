@@ -20,9 +20,10 @@ java_of() { # java_of CLASS ARGUMENTS...
   exec java $java_options -Dlog4j2.configurationFile="$here/dev/kafka/log4j2.properties" -cp "$jars/*" "$@"
 }
 
-format() { # format FOLDER PORT:CONTROLLER_PORT...
-  local folder=$1 node=0 voters="" id pair count
+format() { # format FOLDER PORT:CONTROLLER_PORT..., with KAFKA_FORMAT_OPTIONS (users for SCRAM: --add-scram ...)
+  local folder=$1 node=0 voters="" id pair count options=()
   shift
+  read -ra options <<<"${KAFKA_FORMAT_OPTIONS:-}"
   count=$#
   for pair in "$@"; do
     node=$((node + 1))
@@ -55,7 +56,7 @@ num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=8388608
 SETTINGS
-    (java_of kafka.tools.StorageTool format -t "$id" -c "$folder/$node/server.properties" >/dev/null)
+    (java_of kafka.tools.StorageTool format -t "$id" -c "$folder/$node/server.properties" "${options[@]}" >/dev/null)
   done
 }
 

@@ -172,7 +172,7 @@ impl Error {
     pub(crate) fn kafka(action: impl Into<String>, reason: &dyn std::fmt::Display) -> Error {
         Error::Kafka {
             action: action.into(),
-            reason: reason.to_string(),
+            reason: crate::kafka::in_our_words(&reason.to_string()).into_owned(),
         }
     }
 

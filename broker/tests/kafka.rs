@@ -160,7 +160,7 @@ async fn silence_of_the_cluster_is_an_answer_in_time_and_nothing_is_written_twic
     (config.request_timeout_ms, config.append_timeout_ms) = (1_000, 3_000);
     let broker = Broker::connect(&config).await.unwrap();
     let mut narrow = config.clone();
-    narrow.queue_bytes_max = 1_000;
+    narrow.queue_bytes_max = 4_096;
     let narrow = Broker::connect(&narrow).await.unwrap();
     let mut tables = support::numbers::Numbers::default();
     let place = (Topic::State, 0);
@@ -212,7 +212,7 @@ async fn silence_of_the_cluster_is_an_answer_in_time_and_nothing_is_written_twic
 /// What waits for a silent cluster fills the queue; the next one is told so at once, and waits neither for the cluster nor
 /// for the 100 ms that librdkafka's own futures would sleep.
 async fn a_full_queue_is_an_answer(narrow: &Broker) {
-    let large = || vec![record(Topic::Requests, 0, &"x".repeat(2_000))];
+    let large = || vec![record(Topic::Requests, 0, &"x".repeat(2_500))];
     assert!(narrow.has_space());
     let (first, second) = tokio::join!(biased; narrow.append(large()), narrow.append(large()));
     let (first, second) = (first.unwrap_err(), second.unwrap_err());

@@ -8,6 +8,7 @@ use rdkafka::statistics::Statistics;
 
 use super::config::Config;
 use super::ends::Ends;
+use super::trouble::{Trouble, in_our_words};
 use crate::metrics;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct Told {
     pub client: &'static str,
     /// Where partitions end, as far as is known.
     pub ends: Arc<Ends>,
+    /// What keeps clients from the cluster.
+    pub trouble: Arc<Trouble>,
 }
 
 impl ClientContext for Told {
@@ -57,7 +60,8 @@ impl ClientContext for Told {
 
     fn error(&self, error: KafkaError, reason: &str) {
         metrics::kafka_error(self.client);
-        tracing::warn!(client = self.client, %error, "{reason}");
+        self.trouble.note(&error, reason);
+        tracing::warn!(client = self.client, %error, "{}", in_our_words(reason));
     }
 }
 
@@ -175,4 +179,55 @@ pub fn member(config: &Config, group: &str) -> ClientConfig {
         settings.set("group.instance.id", &config.instance);
     }
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(settings: &ClientConfig, expected: &[(&str, &str)]) {
+        for (name, value) in expected {
+            assert_eq!(settings.get(name), Some(*value), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_before_every_replica_has_it_once() {
+        let config = Config::default();
+        let expected = [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("compression.type", "lz4"),
+        ];
+        check(&producer(&config, 5_000), &expected);
+        // A reply waits for it, and a batch per partition wants company.
+        assert!((5..=10).contains(&config.linger_ms));
+    }
+
+    #[test]
+    fn offsets_are_kept_in_journals_and_by_nobody_else() {
+        let config = Config::default();
+        let own = [
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+        ];
+        check(&reader(&config), &own);
+        check(&member(&config, "processor"), &own);
+    }
+
+    #[test]
+    fn a_member_keeps_its_partitions_through_a_restart_and_gives_up_no_more_than_it_must() {
+        let mut config = Config::default();
+        let shared = ("partition.assignment.strategy", "cooperative-sticky");
+        check(
+            &member(&config, "processor"),
+            &[shared, ("group.id", "tidegate.processor")],
+        );
+        assert_eq!(member(&config, "processor").get("group.instance.id"), None);
+        config.instance = "processor-0".to_owned();
+        check(
+            &member(&config, "processor"),
+            &[shared, ("group.instance.id", "processor-0")],
+        );
+    }
 }

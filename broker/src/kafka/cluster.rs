@@ -22,6 +22,7 @@ use super::pointers;
 use super::producer::{Producer, WhenFull};
 use super::pump::Pump;
 use super::topics::{Names, prepare};
+use super::trouble::Trouble;
 use crate::error::{AppendError, Error};
 use crate::journal::step;
 use crate::message::{Message, Record};
@@ -33,12 +34,18 @@ const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long one question waits: sent to a node that has just died it is never answered, and asked anew it goes elsewhere.
 const ONE_QUESTION: Duration = Duration::from_secs(5);
+/// How long a first answer is waited for, before it is looked why none comes.
+const FIRST_ANSWER: Duration = Duration::from_millis(500);
+/// A broker that expects another protocol only hangs up.
+const HINT: &str =
+    "(does a broker listen there, as broker.kafka.tls.enabled and broker.kafka.sasl.mechanism say?)";
 
 /// A Kafka cluster as this process uses it.
 pub struct Cluster {
     pub config: Config,
     names: Names,
     ends: Arc<Ends>,
+    trouble: Arc<Trouble>,
     /// Requests: given up soon, so that their sender is answered in time.
     intake: Producer,
     /// What owners write.
@@ -60,10 +67,15 @@ impl Cluster {
         config.check()?;
         let names = Names::new(&config.prefix);
         let ends = Arc::new(Ends::new(names.clone(), &config.partitions));
+        let trouble = Arc::new(Trouble::default());
         let told = |client| Told {
             client,
             ends: ends.clone(),
+            trouble: trouble.clone(),
         };
+        // Its thread hears what goes wrong; whoever makes topics and checks them would only hear of silence.
+        let asker = Arc::new(Pump::start(config, names.clone(), told("asker"))?);
+        reach(config, &asker, &trouble).await?;
         let admin: AdminClient<Told> = client::producer(config, config.append_timeout_ms)
             .create_with_context(told("admin"))
             .map_err(|error| Error::kafka("make a client (broker.kafka)", &error))?;
@@ -71,13 +83,13 @@ impl Cluster {
         let producer = |client, timeout_ms, when_full| {
             Producer::new(config, (names.clone(), told(client)), (timeout_ms, when_full))
         };
-        let asker = Arc::new(Pump::start(config, names.clone(), told("asker"))?);
         let cluster = Arc::new(Cluster {
             intake: producer("intake", config.request_timeout_ms, WhenFull::Refuse)?,
             owners: producer("owners", config.append_timeout_ms, WhenFull::Wait)?,
             config: config.clone(),
             names,
             ends,
+            trouble,
             admin,
             followers: Mutex::default(),
             seekers: Mutex::default(),
@@ -163,14 +175,19 @@ impl Cluster {
                 return Ok(pump.clone());
             }
         }
-        let told = Told {
-            client,
-            ends: self.ends.clone(),
-        };
+        let told = self.told(client);
         let pump = Arc::new(Pump::start(&self.config, self.names.clone(), told)?);
         pump.attach(place, from, feed)?;
         pumps.push(pump.clone());
         Ok(pump)
+    }
+
+    fn told(&self, client: &'static str) -> Told {
+        Told {
+            client,
+            ends: self.ends.clone(),
+            trouble: self.trouble.clone(),
+        }
     }
 
     /// Reads messages by pointer.
@@ -217,10 +234,7 @@ impl Cluster {
 
     /// Joins a group.
     pub fn join(&self, topic: Topic, group: &str) -> Result<Membership, Error> {
-        let told = Told {
-            client: "member",
-            ends: self.ends.clone(),
-        };
+        let told = self.told("member");
         Membership::join(
             &self.config,
             (&self.names, told, self.ledger.clone()),
@@ -262,6 +276,32 @@ impl Cluster {
         });
         flushed.await.map_err(|_| Error::Closed)?
     }
+}
+
+/// Asks for a first answer of the cluster, until it comes or it is known why it never will.
+async fn reach(config: &Config, asker: &Arc<Pump>, trouble: &Arc<Trouble>) -> Result<(), Error> {
+    let (asker, trouble) = (asker.clone(), trouble.clone());
+    let (until, bootstrap) = (
+        Instant::now() + config.question_timeout(),
+        config.bootstrap.clone(),
+    );
+    let reached = tokio::task::spawn_blocking(move || {
+        loop {
+            let answer = asker.consumer().fetch_metadata(None, FIRST_ANSWER);
+            let Err(error) = answer else { return Ok(()) };
+            let (why, is_hopeless) = trouble.last().unwrap_or_else(|| (error.to_string(), false));
+            if is_hopeless {
+                return Err(Error::kafka(format!("reach Kafka at {bootstrap}"), &why));
+            }
+            if Instant::now() >= until {
+                return Err(Error::kafka(
+                    format!("reach Kafka at {bootstrap}"),
+                    &format!("{why} {HINT}"),
+                ));
+            }
+        }
+    });
+    reached.await.map_err(|_| Error::Closed)?
 }
 
 /// Asks until the cluster answers: just made, or while its leaders move, it does not know them all.

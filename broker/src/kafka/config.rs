@@ -9,6 +9,9 @@ use tidegate_schemas::{Secret, Topic};
 use crate::embedded::PartitionCounts;
 use crate::error::Error;
 
+/// What [`Sasl::mechanism`] may say. OAUTHBEARER would have to fetch tokens, and librdkafka is built without curl.
+const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
 /// How Kafka is reached and used.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -88,7 +91,7 @@ pub struct Tls {
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sasl {
-    /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; empty: nobody is asked.
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`; empty: nobody is asked.
     pub mechanism: String,
     /// The user.
     pub user: String,
@@ -213,6 +216,71 @@ impl Config {
                 self.linger_ms
             ));
         }
-        Ok(())
+        self.check_security().map_or(Ok(()), refuse)
+    }
+
+    /// What is wrong with how connections are secured.
+    fn check_security(&self) -> Option<String> {
+        let (tls, sasl) = (&self.tls, &self.sasl);
+        let named = [
+            ("ca", &tls.ca),
+            ("certificate", &tls.certificate),
+            ("key", &tls.key),
+        ];
+        if let Some((key, _)) = named.iter().find(|(_, file)| !tls.enabled && !file.is_empty()) {
+            return Some(format!(
+                "broker.kafka.tls.{key} is set and broker.kafka.tls.enabled is false: nothing would be encrypted"
+            ));
+        }
+        if tls.certificate.is_empty() != tls.key.is_empty() {
+            return Some(
+                "broker.kafka.tls.certificate and broker.kafka.tls.key go together: set both or none"
+                    .to_owned(),
+            );
+        }
+        if sasl.mechanism.is_empty() {
+            return (!sasl.user.is_empty())
+                .then(|| "broker.kafka.sasl.user is set: set broker.kafka.sasl.mechanism too".to_owned());
+        }
+        if !MECHANISMS.contains(&sasl.mechanism.as_str()) {
+            let known = MECHANISMS.join(", ");
+            return Some(format!(
+                "broker.kafka.sasl.mechanism is {:?}: it must be one of {known}",
+                sasl.mechanism
+            ));
+        }
+        (sasl.user.is_empty() || sasl.password.expose().is_empty()).then(|| {
+            "broker.kafka.sasl.mechanism is set: set broker.kafka.sasl.user and broker.kafka.sasl.password too".to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_security_is_refused_by_its_key() {
+        let check = |change: fn(&mut Config), key: &str| {
+            let mut config = Config::default();
+            change(&mut config);
+            let refused = config.check().expect_err("it cannot work").to_string();
+            assert!(refused.contains(key), "{refused}");
+        };
+        assert!(Config::default().check().is_ok());
+        check(|it| it.tls.ca = "ca.pem".to_owned(), "broker.kafka.tls.enabled");
+        check(
+            |it| (it.tls.enabled, it.tls.key) = (true, "key.pem".to_owned()),
+            "broker.kafka.tls.certificate",
+        );
+        check(
+            |it| it.sasl.user = "somebody".to_owned(),
+            "broker.kafka.sasl.mechanism",
+        );
+        check(
+            |it| it.sasl.mechanism = "PLAIN".to_owned(),
+            "broker.kafka.sasl.password",
+        );
+        check(|it| it.sasl.mechanism = "OAUTHBEARER".to_owned(), "SCRAM-SHA-512");
     }
 }

@@ -6,6 +6,8 @@
 //! old messages the same way. A [`group`] only says who owns which partition. There are no transactions: outputs are
 //! acknowledged, then the journal's one message, whose offset tells whether somebody else has opened it ([`crate::journal`]).
 //!
+//! [`trouble`] says in our own words why the cluster is not reached.
+//!
 //! Nothing outside this folder names Kafka's client.
 
 mod client;
@@ -21,9 +23,11 @@ mod producer;
 mod pump;
 mod reader;
 mod topics;
+mod trouble;
 
 pub(crate) use cluster::Cluster;
 pub use config::{Config, Sasl, Tls};
 pub(crate) use group::Membership;
 pub use message::HEADER;
 pub(crate) use reader::Reader;
+pub(crate) use trouble::in_our_words;
