@@ -12,8 +12,10 @@ use crate::each::Each;
 use crate::event::{Identifier, RawEvent};
 use crate::facts::{CfgRule, Facts};
 use crate::handshake::{Handshake, HandshakeRule};
+use crate::json::canonical_hash;
 use crate::key_set::KeySets;
 use crate::mask::Masks;
+use crate::path::Path;
 use crate::pick::Scope;
 use crate::reply::{Awaiting, Reply, ReplyRule, SecretAt};
 use crate::request::{Credentials, RawRequest};
@@ -75,7 +77,8 @@ pub(crate) struct ObjectRule {
     pub key: Value,
     pub version: Option<(Value, VersionKind)>,
     pub content: Option<Selector>,
-    pub ignore: Vec<String>,
+    /// Paths in the content that change detection leaves out.
+    pub ignore: Vec<Path>,
     pub deleted: Option<Condition>,
 }
 
@@ -192,6 +195,18 @@ impl Definition {
         self.event.dedupe_by_hash
     }
 
+    /// Whether repeated deliveries can be told: by an id, or because they are byte-identical.
+    #[must_use]
+    pub fn tells_repeats(&self) -> bool {
+        self.event.dedupe_by_hash || !self.event.id.selectors().is_empty()
+    }
+
+    /// Whether events name the object they are about.
+    #[must_use]
+    pub fn names_objects(&self) -> bool {
+        !self.objects.is_empty()
+    }
+
     /// Whether some objects' versions or the events' times can be ranked, so that `stale` can be told.
     #[must_use]
     pub fn ranks_versions(&self) -> bool {
@@ -210,11 +225,12 @@ impl Definition {
         self.objects.iter().any(|object| object.content.is_some())
     }
 
-    /// Paths in an object's content that change detection leaves out, for the object rule that decided
-    /// ([`crate::Object::rule`]).
+    /// The hash of what an object's content means, without what the object rule that decided
+    /// ([`crate::Object::rule`]) ignores; `None` when it is no JSON.
     #[must_use]
-    pub fn ignored_paths(&self, rule: usize) -> &[String] {
-        self.objects.get(rule).map_or(&[], |object| &object.ignore)
+    pub fn content_hash(&self, rule: usize, content: &[u8], seed: u64) -> Option<u64> {
+        let ignored = self.objects.get(rule).map_or(&[][..], |object| &object.ignore);
+        canonical_hash(content, ignored, seed)
     }
 
     /// The connection properties by which its events are attributed, in order; a list property ends in `[]`.

@@ -65,7 +65,7 @@ pub struct Object<'r> {
     pub content: Option<Range<usize>>,
     /// Whether the event says that it is gone.
     pub deleted: bool,
-    /// Which of the definition's `[[object]]` tables decided, for [`crate::Definition::ignored_paths`].
+    /// Which of the definition's `[[object]]` tables decided, for [`crate::Definition::content_hash`].
     pub rule: usize,
 }
 

@@ -26,8 +26,9 @@ pub use change::{Change, DecodeError};
 pub use config::Config;
 pub use copy::CopyError;
 pub use entity::{
-    ApiKey, ApiKeyId, Connection, ConnectionDetails, Endpoint, EndpointState, Entity, EntityRef, Environment,
-    Integration, IntegrationFlags, Layout, Mode, RateLimit, StaticHeader, StoredSecret, active_at,
+    ApiKey, ApiKeyId, Connection, ConnectionDetails, Debounce, DebounceSettings, Edge, Endpoint,
+    EndpointState, Entity, EntityRef, Environment, FloodPolicy, FloodSettings, Integration, IntegrationFlags,
+    Keep, LIST_BYTES_MAX, Layout, MAX_WAIT_MAX, Mode, RateLimit, StaticHeader, StoredSecret, active_at,
 };
 pub use follower::Follower;
 pub use key_file::{KeyFile, KeyFileError};

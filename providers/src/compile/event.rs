@@ -132,10 +132,11 @@ pub(super) fn objects(keys: &Keys<'_>, terms: Terms<'_>) -> Read<Vec<ObjectRule>
         {
             return keys.problem("content", "must be a plain value of the body or the event");
         }
-        let ignore: Vec<String> = keys.texts("ignore")?.into_iter().map(str::to_owned).collect();
-        if let Some(Err(problem)) = ignore.iter().map(|path| Path::parse(path)).find(Result::is_err) {
-            return keys.problem("ignore", problem);
-        }
+        let ignore = keys.texts("ignore")?.into_iter().map(Path::parse);
+        let ignore = match ignore.collect::<Result<Vec<Path>, String>>() {
+            Ok(ignore) => ignore,
+            Err(problem) => return keys.problem("ignore", problem),
+        };
         rules.push(ObjectRule {
             key: required_value(&keys, "key", terms)?,
             version: version(&keys, terms)?,

@@ -2,6 +2,7 @@
 //! values in these bytes. Builds no tree: a body is scanned once, and an object's members again when it is looked into.
 //! Depth is bounded; nothing is allocated per value.
 
+mod canonical;
 mod lanes;
 mod paths;
 mod scan;
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
+pub(crate) use canonical::canonical_hash;
 pub use paths::JsonPaths;
 pub(crate) use text::unescaped;
 

@@ -56,6 +56,33 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Passes this byte and nothing else.
+    pub fn pass(&mut self, byte: u8) -> Result<(), JsonError> {
+        self.expect(byte)
+    }
+
+    /// Passes a string: its place inside the quotes, and whether it holds escapes.
+    pub fn text(&mut self) -> Result<(Range<usize>, bool), JsonError> {
+        self.expect(b'"')?;
+        let start = self.at;
+        let escaped = self.skip_string()?;
+        Ok((start..self.at - 1, escaped))
+    }
+
+    /// Whether another member or element follows; the comma before it is passed.
+    pub fn goes_on(&mut self, end: u8) -> Result<bool, JsonError> {
+        self.skip_space();
+        if self.peek() == Some(end) {
+            return Ok(false);
+        }
+        self.expect(b',')?;
+        self.skip_space();
+        if self.peek() == Some(end) {
+            return self.broken();
+        }
+        Ok(true)
+    }
+
     fn broken<T>(&self) -> Result<T, JsonError> {
         Err(JsonError::Syntax(self.at))
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_schemas::{ConnectionId, IntegrationId, UnixMillis};
 
-use super::StoredSecret;
+use super::{FloodSettings, StoredSecret};
 
 /// One end user's account at a provider, inside an integration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,13 +44,16 @@ pub struct ConnectionDetails {
     /// Secrets of this connection alone, where the provider has one per account or webhook.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<StoredSecret>,
+    /// How its floods are controlled, where not as its integration's.
+    #[serde(default, skip_serializing_if = "FloodSettings::is_empty")]
+    pub flood: FloodSettings,
 }
 
 impl ConnectionDetails {
     /// Whether there is nothing to keep.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.metadata.is_empty() && self.tags.is_empty() && self.secrets.is_empty()
+        self.metadata.is_empty() && self.tags.is_empty() && self.secrets.is_empty() && self.flood.is_empty()
     }
 }
 

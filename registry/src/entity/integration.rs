@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_schemas::{EnvironmentId, IntegrationId, Secret, UnixMillis};
 
-use super::{Mode, StoredSecret, active_at};
+use super::{FloodSettings, Mode, StoredSecret, active_at};
 
 /// A provider's app as one user configured it; its key is unique in the environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Integration {
     /// At most this many requests, or unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// How its floods are controlled.
+    #[serde(default, skip_serializing_if = "FloodSettings::is_empty")]
+    pub flood: FloodSettings,
     /// The partitions of `requests` that are its own; chosen by the writer at creation.
     #[serde(default)]
     pub partitions: Vec<u32>,
@@ -88,13 +91,21 @@ impl Default for IntegrationFlags {
 }
 
 /// A token bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// Sustained requests a second; at least 1.
+    /// Sustained requests, or events, a second; at least 1.
     pub per_second: u32,
-    /// Requests at once; at least 1.
+    /// So many at once; at least 1.
     pub burst: u32,
+}
+
+impl RateLimit {
+    /// Whether it lets nothing through.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self.per_second == 0 || self.burst == 0
+    }
 }
 
 impl Integration {
@@ -117,6 +128,7 @@ impl Integration {
             opened: Opened::default(),
             public_url: None,
             rate_limit: None,
+            flood: FloodSettings::default(),
             partitions: Vec::new(),
             spread: 1,
             spread_generation: 0,

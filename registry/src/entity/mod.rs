@@ -5,6 +5,7 @@ mod api_key;
 mod connection;
 mod endpoint;
 mod environment;
+mod flood;
 mod integration;
 mod secret;
 
@@ -15,6 +16,9 @@ pub use api_key::{ApiKey, ApiKeyId};
 pub use connection::{Connection, ConnectionDetails};
 pub use endpoint::{Endpoint, EndpointState, Mode, StaticHeader};
 pub use environment::Environment;
+pub use flood::{
+    Debounce, DebounceSettings, Edge, FloodPolicy, FloodSettings, Keep, LIST_BYTES_MAX, MAX_WAIT_MAX,
+};
 pub use integration::{Integration, IntegrationFlags, RateLimit};
 pub use secret::{StoredSecret, active_at};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::suggest::suggestion;
-use crate::entity::{Connection, Integration};
+use crate::entity::{Connection, FloodSettings, Integration};
 
 /// What a definition demands and offers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +23,21 @@ pub struct ProviderFacts {
     pub has_route: bool,
     /// Whether the early check cannot be switched off.
     pub early_check_required: bool,
+    /// What flood control can be told by.
+    pub flood: FloodFacts,
+}
+
+/// What a definition finds in an event that flood control can be told by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FloodFacts {
+    /// A delivery id, or that repeats are byte-identical.
+    pub delivery_id: bool,
+    /// An object's key.
+    pub object_key: bool,
+    /// A version or time that can be ranked.
+    pub rank: bool,
+    /// An object's whole state.
+    pub content: bool,
 }
 
 /// Where a secret sits.
@@ -103,6 +118,44 @@ pub fn check_integration(
         let problem = format!("provider `{provider}` demands the early check: leave `early_check` out");
         problems.push(("early_check", problem));
     }
+    let refused = check_flood(&integration.flood, (provider, facts.flood));
+    problems.extend(refused.into_iter().map(|problem| ("flood", problem)));
+    problems
+}
+
+/// Which settings of flood control the provider's definition cannot support, and why.
+fn check_flood(settings: &FloodSettings, (provider, facts): (&str, FloodFacts)) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (place, settings) in settings.all() {
+        let debounced = !settings.debounce.is_empty() && settings.debounce.enabled != Some(false);
+        let needs = [
+            (
+                "dedupe",
+                settings.dedupe == Some(true),
+                facts.delivery_id,
+                "carry no delivery id",
+            ),
+            (
+                "order",
+                settings.order == Some(true),
+                facts.rank,
+                "carry no version or time that can be ranked",
+            ),
+            ("debounce", debounced, facts.object_key, "name no object"),
+            (
+                "detect_changes",
+                settings.detect_changes == Some(true),
+                facts.content,
+                "only notify: they do not carry an object's whole state",
+            ),
+        ];
+        let refused = needs
+            .iter()
+            .filter(|(_, wanted, supported, _)| *wanted && !supported);
+        problems.extend(refused.map(|(setting, _, _, why)| {
+            format!("`{place}{setting}` cannot be: events of provider `{provider}` {why}; leave it out")
+        }));
+    }
     problems
 }
 
@@ -124,6 +177,7 @@ pub(super) fn check_connection(
             ));
         }
     }
+    problems.extend(check_flood(&connection.details.flood, (provider, facts.flood)));
     if connection.awaits_secret && facts.stores_secret != Some(SecretAt::Connection) {
         let problem =
             format!("provider `{provider}` delivers no secret to a connection: leave `awaits_secret` out");

@@ -12,6 +12,7 @@
 mod difference;
 mod facts;
 mod fields;
+mod flood;
 mod plan;
 mod read;
 mod suggest;
@@ -19,7 +20,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
-pub use facts::{CfgFact, ProviderFacts, SecretAt, check_integration};
+pub use facts::{CfgFact, FloodFacts, ProviderFacts, SecretAt, check_integration};
 use fields::Reading;
 pub use plan::{Action, Plan, Planning, Step};
 pub use read::Manifest;

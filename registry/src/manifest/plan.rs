@@ -242,6 +242,7 @@ impl Planner<'_> {
             .clone()
             .unwrap_or(std::mem::take(&mut details.metadata));
         details.tags = wanted.tags.clone().unwrap_or(std::mem::take(&mut details.tags));
+        details.flood = wanted.flood.clone().unwrap_or(std::mem::take(&mut details.flood));
         connection.awaits_secret &= connection.details.secrets.is_empty();
         if let Some(facts) = self.planning.providers.get(provider) {
             for problem in check_connection(&connection, (provider, facts)) {

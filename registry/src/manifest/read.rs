@@ -7,9 +7,11 @@ use tidegate_schemas::{EnvironmentId, IntegrationId, Secret, UnixMillis};
 use uuid::Uuid;
 
 use super::fields::{Fields, Reading, boolean, count, duration, time};
+use super::flood::flood;
 use super::yaml::{Kind, Node};
 use crate::entity::{
-    Connection, Endpoint, EndpointState, Integration, Mode, RateLimit, StaticHeader, StoredSecret,
+    Connection, Endpoint, EndpointState, FloodSettings, Integration, Mode, RateLimit, StaticHeader,
+    StoredSecret,
 };
 
 /// What a file wants there to be.
@@ -45,10 +47,11 @@ pub(super) struct WantedIntegration {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WantedConnection {
     pub(super) line: usize,
-    /// With a nil integration; metadata, tags and secrets are those below.
+    /// With a nil integration; metadata, tags, settings and secrets are those below.
     pub(super) connection: Connection,
     pub(super) metadata: Option<serde_json::Map<String, serde_json::Value>>,
     pub(super) tags: Option<BTreeMap<String, String>>,
+    pub(super) flood: Option<FloodSettings>,
     pub(super) secrets: Option<Vec<StoredSecret>>,
 }
 
@@ -126,7 +129,8 @@ fn integration(key: String, mut fields: Fields, reading: &mut Reading<'_>) -> Wa
     integration.public_url = fields.text(reading, "public_url");
     integration.rate_limit = fields
         .take("rate_limit")
-        .and_then(|node| rate_limit(node, reading));
+        .and_then(|node| rate_limit(("rate_limit", node), reading));
+    integration.flood = flood(&mut fields, reading).unwrap_or_default();
     integration.spread = fields.parsed(reading, ("spread", count)).unwrap_or(1);
     integration.awaits_secret = fields
         .parsed(reading, ("awaits_secret", boolean))
@@ -165,14 +169,16 @@ fn flags(integration: &mut Integration, fields: &mut Fields, reading: &mut Readi
     flags.unattributed = fields.parsed(reading, ("unattributed", mode)).unwrap_or_default();
 }
 
-fn rate_limit(node: Node, reading: &mut Reading<'_>) -> Option<RateLimit> {
-    let mut fields = reading.fields(node, "`rate_limit`");
+/// A rate under the key `name`: so many a second, and at once as many unless it says otherwise.
+pub(super) fn rate_limit((name, node): (&str, Node), reading: &mut Reading<'_>) -> Option<RateLimit> {
+    let what = format!("`{name}`");
+    let mut fields = reading.fields(node, &what);
     let line = fields.line;
     let per_second = fields.parsed(reading, ("per_second", count));
     let burst = fields.parsed(reading, ("burst", count));
-    reading.finish(fields, "`rate_limit`");
+    reading.finish(fields, &what);
     let Some(per_second) = per_second else {
-        reading.wrong(line, "`rate_limit` needs `per_second: NUMBER`");
+        reading.wrong(line, format!("{what} needs `per_second: NUMBER`"));
         return None;
     };
     Some(RateLimit {
@@ -209,6 +215,7 @@ fn connection(id: String, mut fields: Fields, reading: &mut Reading<'_>) -> Want
             .collect()
     });
     let tags = texts_by_name(&mut fields, reading, "tags");
+    let flood = flood(&mut fields, reading);
     let secrets = secrets(&mut fields, reading, ("secret", "secrets"));
     reading.finish(fields, "a connection");
     WantedConnection {
@@ -216,6 +223,7 @@ fn connection(id: String, mut fields: Fields, reading: &mut Reading<'_>) -> Want
         connection,
         metadata,
         tags,
+        flood,
         secrets,
     }
 }

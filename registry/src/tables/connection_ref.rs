@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tidegate_schemas::{IntegrationId, UnixMillis};
 
 use super::{ReadError, Tables};
-use crate::entity::{Connection, ConnectionDetails, Entity, StoredSecret};
+use crate::entity::{Connection, ConnectionDetails, Entity, FloodSettings, StoredSecret};
 
 /// A connection in the tables.
 #[derive(Clone, Copy)]
@@ -39,6 +39,21 @@ impl<'a> ConnectionRef<'a> {
     #[must_use]
     pub fn awaits_secret(&self) -> bool {
         self.tables.connections.head(self.slot).awaits_secret
+    }
+
+    /// How its floods are controlled, where not as its integration's; decoded now.
+    ///
+    /// # Errors
+    /// [`ReadError::DetailsNotLoaded`] where this process keeps no details.
+    pub fn flood_settings(&self) -> Result<Option<FloodSettings>, ReadError> {
+        let connections = &self.tables.connections;
+        if !connections.head(self.slot).has_flood_settings {
+            return Ok(None);
+        }
+        if !self.tables.keeps_details {
+            return Err(ReadError::DetailsNotLoaded);
+        }
+        Ok(Some(self.to_sealed().details.flood))
     }
 
     /// Every (property, value) that events are matched by.

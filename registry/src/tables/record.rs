@@ -7,6 +7,7 @@
 use crate::entity::Connection;
 
 const AWAITS_SECRET: u8 = 1;
+const HAS_FLOOD_SETTINGS: u8 = 2;
 
 /// What the encoder is told besides the connection itself.
 pub(super) struct Origin<'a> {
@@ -20,11 +21,14 @@ pub(super) struct Origin<'a> {
 pub(super) fn encode(connection: &Connection, origin: &Origin<'_>) -> (Box<[u8]>, Vec<u32>) {
     let mut bytes = Vec::with_capacity(32 + connection.id.len() + origin.values.len() * 32);
     bytes.extend_from_slice(&origin.integration.to_le_bytes());
-    bytes.push(if connection.awaits_secret {
-        AWAITS_SECRET
-    } else {
-        0
-    });
+    let mut flags = 0;
+    if connection.awaits_secret {
+        flags |= AWAITS_SECRET;
+    }
+    if !connection.details.flood.is_empty() {
+        flags |= HAS_FLOOD_SETTINGS;
+    }
+    bytes.push(flags);
     write_varint(&mut bytes, connection.version);
     write_varint(&mut bytes, connection.created_at.0);
     write_varint(&mut bytes, connection.updated_at.0);
@@ -45,6 +49,7 @@ pub(super) fn encode(connection: &Connection, origin: &Origin<'_>) -> (Box<[u8]>
 pub(super) struct Head<'a> {
     pub(super) integration: u32,
     pub(super) awaits_secret: bool,
+    pub(super) has_flood_settings: bool,
     pub(super) version: u64,
     pub(super) created_at: u64,
     pub(super) updated_at: u64,
@@ -68,6 +73,7 @@ pub(super) fn head(record: &[u8]) -> Head<'_> {
     Head {
         integration,
         awaits_secret: flags & AWAITS_SECRET != 0,
+        has_flood_settings: flags & HAS_FLOOD_SETTINGS != 0,
         version: take_varint(&mut rest),
         created_at: take_varint(&mut rest),
         updated_at: take_varint(&mut rest),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::WriteError;
 use crate::config::Config;
-use crate::entity::{Connection, Endpoint, Entity, Integration, StoredSecret};
+use crate::entity::{Connection, Endpoint, Entity, Integration, RateLimit, StoredSecret};
 
 /// Bytes of a Standard Webhooks secret behind `whsec_`.
 const WHSEC_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
@@ -75,10 +75,8 @@ fn check_integration(integration: &Integration, name_max: usize) -> Result<(), P
     if let Some(url) = &integration.public_url {
         http_url("public_url", url)?;
     }
-    if integration
-        .rate_limit
-        .is_some_and(|limit| limit.per_second == 0 || limit.burst == 0)
-    {
+    integration.flood.check()?;
+    if integration.rate_limit.is_some_and(RateLimit::is_zero) {
         return Err((
             "rate_limit".into(),
             "is zero: give at least 1, or leave it out for no limit".into(),
@@ -89,6 +87,12 @@ fn check_integration(integration: &Integration, name_max: usize) -> Result<(), P
 
 fn check_connection(connection: &Connection, name_max: usize) -> Result<(), Problem> {
     name("id", &connection.id, name_max)?;
+    connection.details.flood.check()?;
+    if connection.details.flood.integration_rate.is_some() {
+        let problem =
+            "stands at a connection: set it at the integration, or `rate` for this connection alone";
+        return Err(("flood.integration_rate".into(), problem.into()));
+    }
     connection
         .properties
         .keys()
@@ -184,7 +188,7 @@ mod tests {
     use tidegate_schemas::{EnvironmentId, IntegrationId, Secret, UnixMillis};
 
     use super::*;
-    use crate::entity::{Environment, RateLimit, StaticHeader};
+    use crate::entity::{Environment, StaticHeader};
 
     const NOW: UnixMillis = UnixMillis(1);
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_registry::manifest::{Action, CfgFact, Manifest, Plan, Planning, ProviderFacts, SecretAt};
-use tidegate_registry::{Endpoint, EndpointState, Entity, Registry, Write};
+use tidegate_registry::manifest::{
+    Action, CfgFact, FloodFacts, Manifest, Plan, Planning, ProviderFacts, SecretAt,
+};
+use tidegate_registry::{Endpoint, EndpointState, Entity, FloodPolicy, Keep, Registry, Write};
 use tidegate_schemas::Secret;
 
 use super::opened::{NOW, Opened, connection, everything, journal_text, open, open_with};
@@ -26,6 +28,12 @@ pub fn providers(text: &str) -> BTreeMap<String, ProviderFacts> {
         needs_secret: true,
         cfg: cfg.to_vec(),
         stores_secret: Some(SecretAt::Integration),
+        flood: FloodFacts {
+            delivery_id: true,
+            object_key: true,
+            rank: true,
+            content: true,
+        },
         ..ProviderFacts::default()
     };
     names
@@ -99,6 +107,14 @@ async fn the_documented_example_is_applied_once() {
         environment.signing_keys[0].secret().expose(),
         b"value of TIDEGATE_SIGNING_KEY"
     );
+    let payments = tables
+        .integration(&environment.id, "stripe-prod")
+        .expect("applied");
+    let policy = |event_type: &str| FloodPolicy::default().with(&payments.flood, event_type);
+    let debounce = policy("invoice.paid").debounce.expect("switched on");
+    assert_eq!((debounce.keep, debounce.max_bytes), (Keep::Latest, 1 << 20));
+    assert!(debounce.bypasses("charge.failed") && !debounce.bypasses("charge.paid"));
+    assert_eq!(policy("customer.created").debounce, None);
     let main = tables.endpoint_by_name(&environment.id, "main").expect("applied");
     assert!(main.wants("github-prod", "push") && !main.wants("billing", "push"));
     let app = tables

@@ -267,3 +267,37 @@ fn all_mistakes_are_named_at_once() {
     let lines: Vec<usize> = mistakes(&text).into_iter().map(|(line, _)| line).collect();
     assert_eq!(lines, [6, 7, 8]);
 }
+
+#[test]
+fn flood_settings_that_cannot_be() {
+    let check = |flood: &str, parts: &[&str]| {
+        let text = integration(&format!("        provider: any\n        flood: {flood}\n"));
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 1, "{flood}\n{found:?}");
+        for part in parts {
+            assert!(found[0].1.contains(part), "`{part}` is not in `{}`", found[0].1);
+        }
+    };
+    check(
+        "{debounce: on}",
+        &["`flood.debounce` cannot be", "`any` name no object"],
+    );
+    check("{order: true}", &["`flood.order` cannot be", "ranked"]);
+    check("{detect_changes: true}", &["only notify"]);
+    check("{dedupe: true}", &["carry no delivery id"]);
+    check(
+        "{types: {a.*: {order: true}}}",
+        &["`flood.types.a.*.order` cannot be", "ranked"],
+    );
+    check("{debounce: maybe}", &["write on, off, or a map"]);
+    check(
+        "{debounce: {enabled: false, quiet: 40s}}",
+        &["flood.debounce.quiet", "30000 ms"],
+    );
+    check(
+        "{debounce: {enabled: false, edge: middle}}",
+        &["trailing, leading or both"],
+    );
+    check("{debounce: {enabled: false, max_bytes: 1GiB}}", &["512KiB"]);
+    check("{debonce: on}", &["no key `debonce`", "did you mean `debounce`?"]);
+}

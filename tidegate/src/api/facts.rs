@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_providers::{Catalogue, Definition};
-use tidegate_registry::manifest::{CfgFact, ProviderFacts, SecretAt};
+use tidegate_registry::manifest::{CfgFact, FloodFacts, ProviderFacts, SecretAt};
 
 /// The facts of every definition.
 pub fn facts(catalogue: &Catalogue) -> BTreeMap<String, ProviderFacts> {
@@ -33,6 +33,12 @@ fn facts_of(definition: &Definition) -> ProviderFacts {
             .collect(),
         has_route: definition.has_route(),
         early_check_required: definition.early_check_required(),
+        flood: FloodFacts {
+            delivery_id: definition.tells_repeats(),
+            object_key: definition.names_objects(),
+            rank: definition.ranks_versions(),
+            content: definition.carries_content(),
+        },
     }
 }
 
