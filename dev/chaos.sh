@@ -9,6 +9,7 @@ log_kills="${LOG_KILLS:-500}"
 server_kills="${SERVER_KILLS:-200}"
 losses="${LOSSES:-2000}"
 rounds="${ROUNDS:-5}"
+steps="${STEPS:-100000000}"
 results=bench/RESULTS.md
 out="$(mktemp)"
 entry="$(mktemp)"
@@ -35,8 +36,27 @@ part() {
   echo "| $what | $count | $result | ${counted:-–} | ${took:-–} |" >>"$entry"
 }
 
+# simulated WHAT COUNT TEST: the same for a test of the processor's simulation, optimised, with its count of steps
+simulated() {
+  local what=$1 count=$2 result=passed counted took
+  echo "== $what: $count"
+  : >"$out"
+  if ! TIDEGATE_SIMULATION_STEPS="$count" cargo test --release --quiet --package tidegate-processor --lib -- \
+    --exact "tests::simulation::$3" --nocapture 2>&1 | tee "$out"; then
+    result=FAILED
+    verdict=FAILED
+  fi
+  grep -q '^test result: ok. 1 passed' "$out" || { result=FAILED verdict=FAILED; }
+  counted="$(sed -n 's/^.*counted: //p' "$out" | tail -1)"
+  took="$(sed -n 's/^test result: .* finished in //p' "$out" | tail -1)"
+  echo "| $what | $count | $result | ${counted:-–} | ${took:-–} |" >>"$entry"
+}
+
 part "kill -9 of the log's process" "$log_kills" tidegate-broker kill every_acknowledged_message_survives_kill_9
 part "power lost, in memory" "$losses" tidegate-broker power_loss every_acknowledged_message_survives
+simulated "floods, simulated: steps" "$steps" simulated_floods_keep_every_promise
+simulated "five rules of flood control broken on purpose" 40000 the_oracle_finds_what_is_broken_on_purpose
+simulated "fairness, simulated, and switched off on purpose" 1 fairness::simulated_flooders_delay_only_themselves
 part "kill -9 of the whole server" "$server_kills" \
   tidegate chaos kills::what_was_answered_with_2xx_survives_kill_9_of_the_server
 part "ClickHouse: kill -9, SIGTERM, a pause, a hang" "$rounds" \

@@ -6,9 +6,13 @@ use tidegate_schemas::{Topic, UnixMillis};
 
 use crate::config::Config;
 use crate::event_records::EventRecords;
+use crate::flood::Fingerprint;
+use crate::handing_on::Desk;
 use crate::metrics;
 use crate::outcomes::Rows;
 use crate::routes::Routes;
+use crate::state::State;
+use crate::steps::debounce::Place;
 use crate::tracked::Ledger;
 
 /// A batch that is being decided.
@@ -19,6 +23,8 @@ pub(crate) struct Batch<'r> {
     pub records: EventRecords,
     /// How many events were decided.
     pub events: usize,
+    /// The windows that keep an event of the request that was decided last.
+    pub to_hold: Vec<(Fingerprint, Place)>,
 }
 
 impl<'r> Batch<'r> {
@@ -35,6 +41,19 @@ impl<'r> Batch<'r> {
             ledger: Ledger::new(Rows::new(commit, now, config)),
             records: EventRecords::new(commit, broker.partitions(Topic::Events), config.text_bytes_max),
             events: 0,
+            to_hold: Vec::new(),
+        }
+    }
+
+    /// The batch beside the state, for deciding.
+    pub fn desk<'d>(&'d mut self, state: &'d mut State) -> Desk<'d> {
+        Desk {
+            now: self.now,
+            state,
+            routes: self.routes,
+            ledger: &self.ledger,
+            records: &mut self.records,
+            to_hold: &mut self.to_hold,
         }
     }
 

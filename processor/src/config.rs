@@ -4,6 +4,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidegate_registry::{Debounce, FloodPolicy};
+
+use crate::flood::{Budget, Limits};
 
 /// The section `[processor]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,8 +46,34 @@ pub struct Config {
     pub key_wait_ms: u64,
     /// How long after a failure a partition begins again, in milliseconds.
     pub reopen_after_ms: u64,
+    /// Flood control.
+    pub flood: FloodConfig,
     /// The fetching of key sets and certificates.
     pub keys: KeysConfig,
+}
+
+/// The section `[processor.flood]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FloodConfig {
+    /// Whether repeated deliveries are dropped, where neither integration nor connection says.
+    pub dedupe: bool,
+    /// Whether events older than the last one of their object are dropped, where nobody says.
+    pub order: bool,
+    /// Whether events of one object are held back and one stands for all, where nobody says.
+    pub debounce: bool,
+    /// Whether events whose object has not changed are dropped, where nobody says.
+    pub detect_changes: bool,
+    /// How long a delivery id is remembered, in milliseconds; it may be twice as long.
+    pub dedupe_ttl_ms: u64,
+    /// How many bytes all partitions may spend on delivery ids; when that is used the oldest are forgotten earlier.
+    pub dedupe_bytes_max: usize,
+    /// How many bytes all partitions may spend on objects; when that is used new ones are not compared.
+    pub objects_bytes_max: usize,
+    /// How many bytes all partitions may spend on open windows; when that is used events pass at once.
+    pub windows_bytes_max: usize,
+    /// How many bytes of held events stay in memory, over all partitions; the others are read again.
+    pub held_bytes_max: usize,
 }
 
 /// The section `[processor.keys]`.
@@ -89,7 +118,24 @@ impl Default for Config {
             unattributed_wait_ms: 0,
             key_wait_ms: 3_600_000,
             reopen_after_ms: 1_000,
+            flood: FloodConfig::default(),
             keys: KeysConfig::default(),
+        }
+    }
+}
+
+impl Default for FloodConfig {
+    fn default() -> Self {
+        Self {
+            dedupe: true,
+            order: false,
+            debounce: false,
+            detect_changes: false,
+            dedupe_ttl_ms: 24 * 3_600_000,
+            dedupe_bytes_max: 1 << 30,
+            objects_bytes_max: 4 << 30,
+            windows_bytes_max: 256 << 20,
+            held_bytes_max: 256 << 20,
         }
     }
 }
@@ -132,6 +178,29 @@ impl Config {
 
     pub(crate) fn reopen_after(&self) -> Duration {
         Duration::from_millis(self.reopen_after_ms)
+    }
+}
+
+impl FloodConfig {
+    /// The policy that holds where nobody sets another.
+    pub(crate) fn policy(&self) -> FloodPolicy {
+        FloodPolicy {
+            dedupe: self.dedupe,
+            order: self.order,
+            debounce: self.debounce.then(Debounce::default),
+            detect_changes: self.detect_changes,
+            ..FloodPolicy::default()
+        }
+    }
+
+    /// What so many partitions may spend.
+    pub(crate) fn limits(&self, partitions: usize) -> Limits {
+        Limits {
+            ttl: Duration::from_millis(self.dedupe_ttl_ms),
+            seen: Budget::new(self.dedupe_bytes_max, partitions),
+            objects: Budget::new(self.objects_bytes_max, partitions),
+            windows: Budget::new(self.windows_bytes_max, partitions),
+        }
     }
 }
 

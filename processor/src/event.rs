@@ -83,10 +83,26 @@ pub(crate) struct Event {
     pub payload: Payload,
     pub event_type: Box<str>,
     pub delivery_id: Option<Box<str>>,
+    /// Whether repeats are told by the payload, which is the same every time.
+    pub told_by_payload: bool,
     pub time: Option<UnixMillis>,
     pub object_key: Option<Box<str>>,
     pub object_version: Option<Box<str>>,
+    pub object: ObjectFacts,
     pub whose: Whose,
+}
+
+/// What flood control asks about the object of an event.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ObjectFacts {
+    /// The rank of its version.
+    pub rank: Option<i64>,
+    /// The span of its whole state, in the body or in the payload's own text.
+    pub content: Option<Range<usize>>,
+    /// Whether the event says that it is gone.
+    pub deleted: bool,
+    /// Which of the definition's objects it is.
+    pub rule: usize,
 }
 
 /// Where an event's bytes are.

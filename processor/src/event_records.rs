@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidegate_broker::Record;
 use tidegate_schemas::{
-    EndpointId, EnvironmentId, EventId, EventKind, PayloadKind, Pointer, Proof, RequestId, Topic, UnixMillis,
-    WRITE_VERSION,
+    Coalesced, EndpointId, EnvironmentId, EventId, EventKind, PayloadKind, Pointer, Proof, RequestId, Topic,
+    UnixMillis, WRITE_VERSION,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -53,7 +53,18 @@ struct Meta<'a> {
     endpoints: &'a [EndpointId],
     commit: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    coalesced: Option<&'a Coalesced>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     replay_of: Option<EventId>,
+}
+
+/// What a routed event is given besides what it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Routed<'a> {
+    /// The endpoints it goes to.
+    pub endpoints: &'a [EndpointId],
+    /// What it stands for.
+    pub coalesced: Option<&'a Coalesced>,
 }
 
 impl EventRecords {
@@ -70,14 +81,9 @@ impl EventRecords {
     }
 
     /// Writes the message of one event.
-    pub fn push(
-        &mut self,
-        subject: &Subject<'_>,
-        (found, event): (&Events, &Event),
-        endpoints: &[EndpointId],
-    ) {
+    pub fn push(&mut self, subject: &Subject<'_>, (found, event): (&Events, &Event), routed: Routed<'_>) {
         let key = self.key(subject, event);
-        let meta = self.meta(subject, (found, event), endpoints);
+        let meta = self.meta(subject, (found, event), routed);
         let value = event.payload.bytes(&found.body);
         self.bytes += key.len() + meta.len() + value.len();
         self.records.push(Record {
@@ -121,7 +127,7 @@ impl EventRecords {
         &mut self,
         subject: &Subject<'_>,
         (found, event): (&Events, &Event),
-        endpoints: &[EndpointId],
+        routed: Routed<'_>,
     ) -> Bytes {
         let meta = &subject.request.meta;
         let meta = Meta {
@@ -145,8 +151,9 @@ impl EventRecords {
             event_time: event.time,
             payload: event.payload_kind,
             headers: &found.headers,
-            endpoints,
+            endpoints: routed.endpoints,
             commit: self.commit,
+            coalesced: routed.coalesced,
             replay_of: subject.replay_of(),
         };
         self.written.reserve(1024 + found.headers.get().len());

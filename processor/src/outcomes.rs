@@ -2,14 +2,15 @@
 //! no larger than their limit. In: a subject and its verdict. Out: records. Judges nothing.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tidegate_broker::Record;
 use tidegate_schemas::{
-    Attribution, EndpointId, EventRow, Metadata, Outcome, PayloadKind, Pointer, RowsMeta, Topic, UnixMillis,
-    WRITE_VERSION,
+    Attribution, EndpointId, EventId, EventRow, Metadata, Outcome, PayloadKind, Pointer, RowsMeta, Topic,
+    UnixMillis, WRITE_VERSION,
 };
 
 use crate::config::Config;
@@ -27,6 +28,9 @@ pub(crate) struct Rows {
     lines: Vec<u8>,
     rows: u32,
     full: Vec<(Bytes, u32)>,
+    /// Rows of events that are held: when one is handed on in the same batch, its later row takes the place.
+    held: HashMap<EventId, Vec<u8>>,
+    held_bytes: usize,
     by_outcome: [u64; Outcome::ALL.len()],
 }
 
@@ -45,22 +49,31 @@ impl Rows {
             lines: Vec::new(),
             rows: 0,
             full: Vec::new(),
+            held: HashMap::new(),
+            held_bytes: 0,
             by_outcome: [0; Outcome::ALL.len()],
         }
     }
 
     /// Writes the row of one event.
     pub fn push(&mut self, subject: &Subject<'_>, verdict: &Verdict<'_>) {
-        let before = self.lines.len();
         let row = self.row(subject, verdict);
-        serde_json::to_writer(&mut self.lines, &row).expect("a row has text keys and writes to memory");
-        self.lines.push(b'\n');
-        if self.lines.len() > self.message_bytes_max && before > 0 {
-            let last = self.lines.split_off(before);
-            self.close_message();
-            self.lines = last;
+        let id = row.event_id;
+        if verdict.outcome == Outcome::Debounced {
+            let mut line = Vec::with_capacity(1024);
+            serde_json::to_writer(&mut line, &row).expect(WRITES);
+            line.push(b'\n');
+            self.held_bytes += line.len();
+            self.held.insert(id, line);
+            return;
         }
-        self.rows += 1;
+        let before = self.lines.len();
+        serde_json::to_writer(&mut self.lines, &row).expect(WRITES);
+        self.lines.push(b'\n');
+        self.end_line(before);
+        if verdict.window.is_some() {
+            self.held.remove(&id);
+        }
         if let Some(count) = self.by_outcome.get_mut(verdict.outcome as usize) {
             *count += 1;
         }
@@ -68,16 +81,21 @@ impl Rows {
 
     /// How many bytes of rows there are.
     pub fn len_bytes(&self) -> usize {
-        self.full.iter().map(|(lines, _)| lines.len()).sum::<usize>() + self.lines.len()
+        self.full.iter().map(|(lines, _)| lines.len()).sum::<usize>() + self.lines.len() + self.held_bytes
     }
 
-    /// How many rows each outcome has.
+    /// How many rows each outcome has; the debounced are counted when their window ends.
     pub fn by_outcome(&self) -> impl Iterator<Item = (Outcome, u64)> + '_ {
         Outcome::ALL.iter().copied().zip(self.by_outcome)
     }
 
     /// The messages for one partition of `outcomes`.
     pub fn into_records(mut self, partition: u32) -> Vec<Record> {
+        for line in std::mem::take(&mut self.held).into_values() {
+            let before = self.lines.len();
+            self.lines.extend_from_slice(&line);
+            self.end_line(before);
+        }
         self.close_message();
         let commit = self.commit;
         let record = move |(value, rows)| Record {
@@ -94,6 +112,16 @@ impl Rows {
             value,
         };
         self.full.into_iter().map(record).collect()
+    }
+
+    /// Ends the line that begins at `before`: one that makes the message too large begins the next.
+    fn end_line(&mut self, before: usize) {
+        if self.lines.len() > self.message_bytes_max && before > 0 {
+            let last = self.lines.split_off(before);
+            self.close_message();
+            self.lines = last;
+        }
+        self.rows += 1;
     }
 
     fn close_message(&mut self) {
@@ -134,7 +162,7 @@ impl Rows {
             reason: verdict.reason,
             detail: own(verdict.detail),
             verified: subject.proof,
-            window: None,
+            window: verdict.window,
             endpoints: verdict.endpoints,
             payload_kind: payload.kind,
             span_start: payload.span_start,
@@ -195,6 +223,9 @@ impl RowPayload<'_> {
         }
     }
 }
+
+/// Why a row can always be written.
+const WRITES: &str = "a row has text keys and writes to memory";
 
 /// At most `bytes_max` of a text, cut between characters.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {

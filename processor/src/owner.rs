@@ -2,26 +2,32 @@
 //! came of them with the state in one append. In: messages, and what was set aside when it is due. Out: events,
 //! outcomes and journal messages. After a failure that may pass it begins again from its journal.
 
+mod firing;
+mod second_reader;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_broker::journal::{Changes, Commit, Journal, JournalError};
 use tidegate_broker::{Broker, Message, Reader, Record};
-use tidegate_schemas::{Pointer, Topic, UnixMillis};
+use tidegate_schemas::{Topic, UnixMillis};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::event::Examined;
+use crate::flood::FingerprintKey;
 use crate::kept::Kept;
 use crate::metrics;
 use crate::pipeline::Pipeline;
 use crate::request::{Replay, Request, Taken, take};
 use crate::routes::Routes;
-use crate::set_aside::{Cause, RunKey};
 use crate::state::State;
+use firing::Clock;
+use second_reader::Aside;
 
 /// How often an owner without input looks after its journal.
 const IDLE_EVERY: Duration = Duration::from_secs(60);
@@ -83,10 +89,16 @@ impl Owner {
 
     async fn own(&self) -> Result<(), Error> {
         let partition = self.partition;
-        let mut state = State::new(self.pipeline.config.set_aside_bytes_max);
+        let mut state = State::new(&self.pipeline.limits);
         let opened = Journal::open(&self.broker, (Topic::State, partition), &mut state, |_| {}).await;
         let (journal, input) = opened.map_err(|source| Error::Journal { partition, source })?;
-        self.kept.begin(input, state.shared_set_aside());
+        let clock = Clock::from(self.broker.now());
+        state
+            .flood
+            .begin(clock.now(), || FingerprintKey(*Uuid::new_v4().as_bytes()));
+        // Only now are the windows known that still point at requests.
+        self.kept
+            .begin((input, state.flood.windows_from()), state.shared_set_aside());
         let ownership = Ownership {
             owner: self,
             reader: self.broker.reader(Topic::Requests, partition, input),
@@ -95,6 +107,8 @@ impl Owner {
             journal,
             state,
             input,
+            now: clock.now(),
+            clock,
         };
         ownership.decide().await
     }
@@ -122,6 +136,9 @@ struct Ownership<'o> {
     state: State,
     /// The next message to decide.
     input: u64,
+    clock: Clock,
+    /// The time by which is decided: no window is overdue at it.
+    now: UnixMillis,
     fetches: watch::Receiver<u64>,
     fetches_seen: u64,
 }
@@ -130,6 +147,24 @@ struct Ownership<'o> {
 struct Work {
     request: Request,
     input: u64,
+    /// Where it stands in the table of what is set aside, if it was.
+    aside: Option<Aside>,
+}
+
+/// An examined request that is not decided yet.
+struct Pending {
+    examined: Examined,
+    input: u64,
+    aside: Option<Aside>,
+}
+
+/// What a batch came to.
+struct Decided {
+    records: Vec<Record>,
+    /// The input offset reached.
+    input: u64,
+    /// What must be read before the next request can be decided.
+    missing: Vec<u64>,
 }
 
 impl Ownership<'_> {
@@ -137,63 +172,37 @@ impl Ownership<'_> {
         let config = &self.owner.pipeline.config;
         let (messages_max, bytes_max) = (config.read_messages_max, config.read_bytes_max);
         loop {
+            self.fire_due().await?;
             let due = self.due_in();
             let mut idle = false;
+            let mut messages = Vec::new();
             tokio::select! {
                 () = self.owner.stop.cancelled() => return Ok(()),
-                messages = self.reader.next(messages_max, bytes_max) => {
-                    let messages = messages.map_err(|error| self.owner.read_error(error))?;
-                    self.decide_messages(messages).await?;
+                read = self.reader.next(messages_max, bytes_max) => {
+                    messages = read.map_err(|error| self.owner.read_error(error))?;
                 }
                 () = tokio::time::sleep(due) => idle = due == IDLE_EVERY,
                 _ = self.fetches.changed() => {}
             }
             self.wake_fetched();
-            let due = self.next_due();
-            if let Some(run) = due {
-                self.decide_run(run).await?;
-            } else if idle {
+            self.decide_all(messages).await?;
+            if idle {
                 let idle = self.journal.idle(&self.state).await;
                 idle.map_err(|error| self.owner.journal_error(error))?;
             }
         }
     }
 
-    /// How long until something that was set aside is due, at most [`IDLE_EVERY`].
-    fn due_in(&self) -> Duration {
-        let due_at = self.state.set_aside().due_at();
-        due_at.map_or(IDLE_EVERY, |due_at| {
-            due_at.since(self.owner.broker.now()).min(IDLE_EVERY)
-        })
-    }
-
-    fn next_due(&self) -> Option<(RunKey, UnixMillis)> {
-        self.state.set_aside().next_due(self.owner.broker.now())
-    }
-
-    /// Makes due what waits for an address from which something was fetched since the last call.
-    fn wake_fetched(&mut self) {
-        let fetches = *self.fetches.borrow_and_update();
-        if fetches == self.fetches_seen {
-            return;
-        }
-        let keys = &self.owner.pipeline.keys;
-        let mut set_aside = self.state.set_aside();
-        let fetched = set_aside
-            .names(Cause::Key)
-            .filter(|url| keys.fetched_after(url, self.fetches_seen));
-        for url in fetched.map(str::to_owned).collect::<Vec<_>>() {
-            set_aside.wake(Cause::Key, &url);
-        }
-        drop(set_aside);
-        self.fetches_seen = fetches;
-    }
-
-    async fn decide_messages(&mut self, messages: Vec<Message>) -> Result<(), Error> {
+    /// Decides whose turn it is of what was set aside, and then what was read.
+    async fn decide_all(&mut self, messages: Vec<Message>) -> Result<(), Error> {
         let end = messages.last().map_or(self.input, |last| last.offset + 1);
         let body_bytes: usize = messages.iter().map(|message| message.value.len()).sum();
         let read = messages.len();
-        let works = self.take(messages).await?;
+        let mut works = self.due_again().await?;
+        works.extend(self.take(messages).await?);
+        if works.is_empty() && end == self.input {
+            return Ok(());
+        }
         self.decide_works(works, end).await?;
         metrics::count_batch(read as u64, body_bytes as u64);
         let behind = self
@@ -203,34 +212,8 @@ impl Ownership<'_> {
             .end;
         metrics::set_lag(self.owner.partition, behind.saturating_sub(self.input));
         metrics::set_aside_bytes(self.owner.partition, self.state.set_aside().len_bytes());
+        metrics::set_fill(self.owner.partition, &self.state.flood.fill(), self.now);
         Ok(())
-    }
-
-    /// Reads a run of what was set aside again, and decides it.
-    async fn decide_run(&mut self, (key, since): (RunKey, UnixMillis)) -> Result<(), Error> {
-        let partition = self.owner.partition;
-        let entries = self.state.set_aside().entries(&key);
-        let pointer = |offset| Pointer { partition, offset };
-        let pointers: Vec<Pointer> = entries.iter().map(|entry| pointer(entry.offset)).collect();
-        let messages = self.owner.broker.read(Topic::Requests, &pointers).await;
-        let messages = messages.map_err(|error| self.owner.read_error(error))?;
-        self.state.set_aside().remove(&key);
-        let mut works = Vec::with_capacity(entries.len());
-        for (entry, message) in entries.into_iter().zip(messages) {
-            let mut request = match message.map(|message| self.take_message(message)).transpose()? {
-                Some(Taken::Request(request)) => request,
-                // Only requests are set aside, so this one's segment was given up in spite of the keeper.
-                _ => Request::gone(pointer(entry.offset), self.owner.broker.now()),
-            };
-            request.asked.position = entry.position;
-            request.asked.replay = entry.replay;
-            request.asked.aside_since = Some(since);
-            works.push(Work {
-                request,
-                input: self.input,
-            });
-        }
-        self.decide_works(works, self.input).await
     }
 
     /// What the messages ask to decide, in their order; the requests that commands name are read in one pass.
@@ -244,7 +227,11 @@ impl Ownership<'_> {
         for message in messages {
             let input = message.offset + 1;
             match self.take_message(message)? {
-                Taken::Request(request) => asked.push(Asked::Work(Work { request, input })),
+                Taken::Request(request) => asked.push(Asked::Work(Work {
+                    request,
+                    input,
+                    aside: None,
+                })),
                 Taken::Replay(replay) => {
                     pointers.push(replay.pointer);
                     asked.push(Asked::Replay(replay, input));
@@ -263,7 +250,11 @@ impl Ownership<'_> {
                 let offset = replay.pointer.offset;
                 let request = replay.resolve(found.pop_front().flatten());
                 let request = request.map_err(|source| self.newer(offset, source))?;
-                Ok(Work { request, input })
+                Ok(Work {
+                    request,
+                    input,
+                    aside: None,
+                })
             }
         };
         asked.into_iter().map(resolve).collect()
@@ -284,22 +275,31 @@ impl Ownership<'_> {
 
     /// Decides in order and commits batch by batch; the last one reaches `end`.
     async fn decide_works(&mut self, works: Vec<Work>, end: u64) -> Result<(), Error> {
-        let (requests, inputs): (Vec<Request>, Vec<u64>) =
-            works.into_iter().map(|work| (work.request, work.input)).unzip();
+        let place = |work: Work| (work.request, (work.input, work.aside));
+        let (requests, places): (Vec<Request>, Vec<_>) = works.into_iter().map(place).unzip();
         let (examined, routes) = self.owner.pipeline.examine(requests).await;
-        let mut rest: VecDeque<(Examined, u64)> = examined.into_iter().zip(inputs).collect();
+        let pending = |(examined, (input, aside))| Pending {
+            examined,
+            input,
+            aside,
+        };
+        let mut rest: VecDeque<Pending> = examined.into_iter().zip(places).map(pending).collect();
         loop {
-            let (records, input) = self.decide_batch(&mut rest, &routes);
-            let reached = if rest.is_empty() { end } else { input };
-            self.commit(records, reached).await?;
+            self.fire_due().await?;
+            self.take_out(rest.iter().filter_map(|pending| pending.aside.as_ref()));
+            let decided = self.decide_batch(&mut rest, &routes);
+            self.put_back(rest.iter().filter_map(|pending| pending.aside.as_ref()));
+            let reached = if rest.is_empty() { end } else { decided.input };
+            self.commit(decided.records, reached).await?;
             if rest.is_empty() {
                 return Ok(());
             }
+            self.fetch(decided.missing).await?;
         }
     }
 
-    /// Decides until the batch is full or nothing is left; its records, and the input offset reached.
-    fn decide_batch(&mut self, rest: &mut VecDeque<(Examined, u64)>, routes: &Routes) -> (Vec<Record>, u64) {
+    /// Decides until the batch is full, nothing is left, or something must be read first.
+    fn decide_batch(&mut self, rest: &mut VecDeque<Pending>, routes: &Routes) -> Decided {
         let Owner {
             broker,
             pipeline,
@@ -307,10 +307,11 @@ impl Ownership<'_> {
             ..
         } = self.owner;
         let config = &pipeline.config;
-        let at = (broker.now(), self.journal.next_offset());
+        let at = (self.now, self.journal.next_offset());
         let mut batch = Batch::new(at, routes, broker, config);
         let mut input = self.input;
-        while let Some((examined, _)) = rest.front() {
+        let mut missing = Vec::new();
+        while let Some(Pending { examined, .. }) = rest.front() {
             let events = examined.events();
             let fits = batch.events + events <= config.batch_events_max
                 && batch.len_bytes() < config.batch_output_bytes_max
@@ -318,15 +319,30 @@ impl Ownership<'_> {
             if batch.events > 0 && !fits {
                 break;
             }
-            let Some((examined, reached)) = rest.pop_front() else {
+            missing = pipeline.missing(examined, (&self.state, routes));
+            if !missing.is_empty() {
+                break;
+            }
+            let Some(Pending {
+                examined,
+                input: reached,
+                ..
+            }) = rest.pop_front()
+            else {
                 break;
             };
             batch.events += events;
             pipeline.decide(&examined, &mut self.state, &mut batch);
+            self.state.hold(examined, std::mem::take(&mut batch.to_hold));
             input = reached;
         }
+        self.state.held.let_go();
         let outcomes = broker.partitions(Topic::Outcomes);
-        (batch.into_records(partition % outcomes.max(1)), input)
+        Decided {
+            records: batch.into_records(partition % outcomes.max(1)),
+            input,
+            missing,
+        }
     }
 
     /// Appends the outputs with the journal's message in one frame. What one frame cannot hold goes ahead of it: those
@@ -358,7 +374,7 @@ impl Ownership<'_> {
         let committed = self.journal.commit(commit, &self.state).await;
         committed.map_err(|error| self.owner.journal_error(error))?;
         self.input = input;
-        self.owner.kept.reached(input);
+        self.owner.kept.reached(input, self.state.flood.windows_from());
         self.owner
             .broker
             .reached(Topic::Requests, self.owner.partition, input);

@@ -14,22 +14,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_broker::Broker;
 use tidegate_providers::{Catalogue, KeyRequest};
-use tidegate_registry::Registry;
-use tidegate_schemas::{Outcome, Reason, Topic, UnixMillis};
+use tidegate_registry::{FloodPolicy, Registry};
+use tidegate_schemas::{Reason, Topic, UnixMillis};
 use tokio::sync::Semaphore;
 
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::event::{Event, Events, Examined, Finding, Refused, Whose};
 use crate::examine::{Context, Find, examine, panicked};
+use crate::flood::Ended;
+use crate::handing_on::{At, object_of};
 use crate::key_sets::KeyStore;
 use crate::metrics;
 use crate::request::Request;
 use crate::routes::Routes;
 use crate::set_aside::{Cause, Entry, Queue, Wait};
-use crate::state::State;
-use crate::steps::route::Route;
-use crate::tracked::{Ledger, Subject, Tracked, Verdict};
+use crate::state::{State, StateLimits};
+use crate::tracked::{Ledger, Subject, Tracked};
 
 /// What all partitions share.
 pub(crate) struct Pipeline {
@@ -40,6 +41,10 @@ pub(crate) struct Pipeline {
     pub catalogue: Arc<Catalogue>,
     pub keys: KeyStore,
     pub config: Config,
+    /// The flood control that holds where nothing is set.
+    pub policy: FloodPolicy,
+    /// What each partition's state may take.
+    pub limits: StateLimits,
     /// As many permits as there are threads to examine on.
     pub threads: Arc<Semaphore>,
     /// How the events of a request are found; only tests give another than [`crate::examine::find_events`].
@@ -79,29 +84,80 @@ impl Pipeline {
         }
     }
 
+    /// detect → route, for what a window kept.
+    pub fn fire(&self, ended: Ended, state: &mut State, batch: &mut Batch<'_>) {
+        let mut desk = batch.desk(state);
+        let fired = catch_unwind(AssertUnwindSafe(|| self.hand_on_window(ended, None, &mut desk)));
+        if let Err(panic) = fired {
+            panicked(&*panic);
+        }
+    }
+
     fn decide_events(
         &self,
         (examined, found): (&Examined, &Events),
         state: &mut State,
         batch: &mut Batch<'_>,
     ) {
-        for (event, tracked) in tracked_events((examined, found), &batch.ledger) {
+        let mut desk = batch.desk(state);
+        for (event, tracked) in tracked_events((examined, found), desk.ledger) {
             if let Whose::Refused(refused) = &event.whose {
                 tracked.end(&refused.into());
                 continue;
             }
-            let Some(tracked) = self.await_connection(tracked, state, batch.now) else {
+            let Some(tracked) = self.await_connection(tracked, desk.state, desk.now) else {
                 continue;
             };
-            // Dedupe, order, debounce and detect take their turns here.
-            match batch.routes.of(examined, event) {
-                Route::To(endpoints) => {
-                    batch.records.push(&tracked.subject, (found, event), endpoints);
-                    tracked.end(&Verdict::routed(endpoints));
-                }
-                Route::Nowhere(refused) => tracked.end(&refused.into()),
+            let at = At {
+                examined,
+                found,
+                event,
+            };
+            if let Some(tracked) = self.await_turn(tracked, at, &mut desk) {
+                self.control(at, tracked, &mut desk);
             }
         }
+    }
+
+    /// The offsets of requests whose events a window would hand on while `examined` is decided, and which are not at
+    /// hand: they are read first.
+    pub fn missing(&self, examined: &Examined, (state, routes): (&State, &Routes)) -> Vec<u64> {
+        let (Finding::Events(found), Some(integration)) = (&examined.finding, &examined.integration) else {
+            return Vec::new();
+        };
+        let mut missing = Vec::new();
+        if state.flood.open_windows() == 0 {
+            return missing;
+        }
+        for event in &found.events {
+            let Whose::Connections(connections) = &event.whose else {
+                continue;
+            };
+            for connection in connections {
+                let Some(object) = object_of(event, integration, (Some(&**connection), state)) else {
+                    continue;
+                };
+                let policy = routes
+                    .policies
+                    .of(integration.id, Some(connection), &event.event_type);
+                let bypasses = event.object.deleted || examined.request.asked.replay;
+                let may_end = bypasses
+                    || policy.debounce.as_ref().is_some_and(|debounce| {
+                        let window = state.flood.window(object);
+                        let count = window.map_or(0, |window| window.count as usize) + found.events.len();
+                        let further = (found.events.len(), examined.request.body.len() as u64);
+                        debounce.bypasses(&event.event_type)
+                            || debounce.max_events.is_some_and(|max| count >= max as usize)
+                            || state.flood.fills_list(object, further, debounce.max_bytes)
+                    });
+                if may_end {
+                    missing.extend(state.missing(object));
+                }
+            }
+        }
+        let here = examined.request.pointer.offset;
+        missing.retain(|offset| *offset != here);
+        missing
     }
 
     /// Sets an event aside that has no connection yet, while it may still get one.
@@ -248,7 +304,7 @@ impl Pipeline {
     }
 
     fn routes(&self, examined: &[Examined]) -> Routes {
-        Routes::plan(examined, &self.registry.read())
+        Routes::plan(examined, &self.registry.read(), &self.policy)
     }
 }
 
@@ -281,7 +337,7 @@ fn tracked_events<'a>(
     (examined, found): (&'a Examined, &'a Events),
     ledger: &'a Ledger,
 ) -> Vec<(&'a Event, Tracked<'a>)> {
-    let asked = examined.request.asked;
+    let asked = &examined.request.asked;
     let mut tracked = Vec::with_capacity(found.events.len());
     for event in found.events.iter().filter(|event| asked.covers(event.position)) {
         let subject = Subject {
@@ -290,9 +346,14 @@ fn tracked_events<'a>(
             proof: found.proof,
             event: Some(event),
             connection: None,
+            held_as: None,
         };
-        match &event.whose {
-            Whose::Connections(connections) => tracked.extend(connections.iter().map(|connection| {
+        let before = tracked.len();
+        if let Whose::Connections(connections) = &event.whose {
+            let wanted = connections
+                .iter()
+                .filter(|connection| asked.covers_connection(connection));
+            tracked.extend(wanted.map(|connection| {
                 let connection = Some(&**connection);
                 (
                     event,
@@ -301,21 +362,12 @@ fn tracked_events<'a>(
                         ..subject
                     }),
                 )
-            })),
-            Whose::Nobody | Whose::Refused(_) => tracked.push((event, ledger.track(subject))),
+            }));
+        }
+        // One whose connection is gone now that its turn has come is nobody's.
+        if tracked.len() == before {
+            tracked.push((event, ledger.track(subject)));
         }
     }
     tracked
-}
-
-impl<'v> Verdict<'v> {
-    /// Given to these endpoints.
-    fn routed(endpoints: &'v [tidegate_schemas::EndpointId]) -> Self {
-        Self {
-            outcome: Outcome::Routed,
-            reason: Reason::Ok,
-            detail: "",
-            endpoints,
-        }
-    }
 }

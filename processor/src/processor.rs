@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::error::Error;
 use crate::examine::{Find, find_events};
+use crate::held::HeldLimit;
 use crate::kept::Kept;
 use crate::key_sets::KeyStore;
 use crate::key_sets::fetch::Fetcher;
 use crate::owner::Owner;
 use crate::pipeline::Pipeline;
+use crate::state::StateLimits;
 
 /// The group in which processes share the partitions of `requests`.
 const GROUP: &str = "processor";
@@ -70,6 +72,12 @@ impl Processor {
             kept.insert(partition, of_partition);
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let partitions = broker.partitions(Topic::Requests) as usize;
+        let limits = StateLimits {
+            set_aside_bytes_max: config.set_aside_bytes_max,
+            flood: config.flood.limits(partitions),
+            held: HeldLimit::new(config.flood.held_bytes_max),
+        };
         let (keys, wanted) = KeyStore::new(config.keys.sets_max);
         let pipeline = Pipeline {
             broker: broker.clone(),
@@ -78,6 +86,8 @@ impl Processor {
             catalogue,
             keys,
             threads: Arc::new(Semaphore::new(config.threads_on(cores))),
+            policy: config.flood.policy(),
+            limits,
             config,
             find,
         };

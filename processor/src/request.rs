@@ -28,7 +28,7 @@ pub(crate) struct Request {
 }
 
 /// Why a request is decided, and which of its events.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
     /// The one event; `None`: all of them.
     pub position: Option<u32>,
@@ -36,12 +36,28 @@ pub(crate) struct Asked {
     pub replay: bool,
     /// When it was set aside first, if it was.
     pub aside_since: Option<UnixMillis>,
+    /// Whose turn it is, when it was set aside because of a rate.
+    pub in_turn: Option<InTurn>,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InTurn {
+    /// The connection; none for events without one.
+    pub connection: Option<Box<str>>,
 }
 
 impl Asked {
     /// Whether the event at `position` is asked for.
     pub fn covers(&self, position: u32) -> bool {
         self.position.is_none_or(|asked| asked == position)
+    }
+
+    /// Whether the event is asked for as this connection's.
+    pub fn covers_connection(&self, connection: &str) -> bool {
+        let in_turn = self.in_turn.as_ref();
+        let wanted = in_turn.and_then(|turn| turn.connection.as_deref());
+        wanted.is_none_or(|wanted| wanted == connection)
     }
 }
 
@@ -108,7 +124,7 @@ impl Replay {
                 request.asked = Asked {
                     position,
                     replay: true,
-                    aside_since: None,
+                    ..Asked::default()
                 };
                 Ok(request)
             }

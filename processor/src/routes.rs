@@ -1,12 +1,14 @@
-//! Where the events of one batch go, asked once for each integration and event type in it. In: what was examined, the
-//! endpoints. Out: a route for every event. Chooses by [`route`](crate::steps::route::route) alone.
+//! Where the events of one batch go, asked once for each integration and event type in it, and the flood control that
+//! holds on the way. In: what was examined, the registry. Out: a route for every event. Chooses by
+//! [`route`](crate::steps::route::route) alone.
 
 use std::collections::HashMap;
 
-use tidegate_registry::Tables;
+use tidegate_registry::{FloodPolicy, Tables};
 use tidegate_schemas::{IntegrationId, Reason};
 
 use crate::event::{Event, Examined, Finding, Refused, Whose};
+use crate::policies::Policies;
 use crate::steps::route::{Route, route};
 
 /// The routes of one batch.
@@ -14,11 +16,13 @@ use crate::steps::route::{Route, route};
 pub(crate) struct Routes {
     by_integration: HashMap<IntegrationId, HashMap<Box<str>, Route>>,
     gone: Route,
+    /// How the floods of the same events are controlled.
+    pub policies: Policies,
 }
 
 impl Routes {
     /// Chooses the endpoints for everything that was found and not refused.
-    pub fn plan(examined: &[Examined], tables: &Tables) -> Self {
+    pub fn plan(examined: &[Examined], tables: &Tables, default: &FloodPolicy) -> Self {
         let mut by_integration: HashMap<IntegrationId, HashMap<Box<str>, Route>> = HashMap::new();
         for examined in examined {
             let (Finding::Events(found), Some(integration)) = (&examined.finding, &examined.integration)
@@ -43,6 +47,16 @@ impl Routes {
         Self {
             by_integration,
             gone: Route::Nowhere(Refused::new(Reason::IntegrationGone, "")),
+            policies: Policies::plan(examined, tables, default),
+        }
+    }
+
+    /// Routes for no event: what windows kept is routed one by one.
+    pub fn none() -> Self {
+        Self {
+            by_integration: HashMap::new(),
+            gone: Route::Nowhere(Refused::new(Reason::IntegrationGone, "")),
+            policies: Policies::default(),
         }
     }
 

@@ -1,24 +1,68 @@
-//! The state of one partition of `requests`, as its journal keeps it: what is set aside. In: the journal's changes.
-//! Out: the tables, and slices of them. Each table owns a range of tags, the first byte of its changes.
+//! The state of one partition of `requests`, as its journal keeps it: what is set aside, and what flood control knows.
+//! In: the journal's changes. Out: the tables, and slices of them. Each table owns a range of tags, the first byte of its
+//! changes. Beside it stands what is held in memory for windows, which no journal keeps.
 
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_broker::journal::{ChangeError, Changes, Tables};
+use tidegate_registry::Keep;
+use tidegate_schemas::UnixMillis;
 
-use crate::set_aside::{SetAside, TAGS};
+use crate::event::Examined;
+use crate::flood::{self, Fingerprint, FloodControl};
+use crate::held::{Held, HeldLimit};
+use crate::rates::{Pace, Rates, TURN};
+use crate::set_aside::{self, Cause, Entry, Queue, RunKey, SetAside, Wait};
+use crate::steps::debounce::Place;
 
-/// The tables of one partition. The flood steps' tables stand beside what is set aside.
+/// What the state of a partition may take.
+#[derive(Debug, Clone)]
+pub(crate) struct StateLimits {
+    /// Bytes of pointers to what is set aside, for each partition.
+    pub set_aside_bytes_max: usize,
+    pub flood: flood::Limits,
+    pub held: HeldLimit,
+}
+
+/// The tables of one partition.
 #[derive(Debug)]
 pub(crate) struct State {
     set_aside: Arc<Mutex<SetAside>>,
+    rates: Rates,
+    pub flood: FloodControl,
+    pub held: Held,
 }
 
+/// Whether an event may be decided at its rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Now,
+    /// It was set aside.
+    Later,
+    /// It should wait, but no more can be set aside.
+    NoRoom,
+}
+
+/// Pointers that were set aside and whose turn it is. They stay in the table until they are decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub key: RunKey,
+    pub since: UnixMillis,
+    pub entries: Vec<Entry>,
+}
+
+/// Stands before a cursor of flood control; one of what is set aside begins with a tag.
+const FLOOD_CURSOR: u8 = 0;
+
 impl State {
-    /// Empty tables, of which what is set aside takes at most `set_aside_bytes_max`.
-    pub fn new(set_aside_bytes_max: usize) -> Self {
+    /// Empty tables.
+    pub fn new(limits: &StateLimits) -> Self {
         Self {
-            set_aside: Arc::new(Mutex::new(SetAside::within(set_aside_bytes_max))),
+            set_aside: Arc::new(Mutex::new(SetAside::within(limits.set_aside_bytes_max))),
+            rates: Rates::default(),
+            flood: FloodControl::within(&limits.flood),
+            held: Held::within(limits.held.clone()),
         }
     }
 
@@ -27,14 +71,85 @@ impl State {
         self.set_aside.lock()
     }
 
+    /// Whether an event of `queue` may be decided now: it fits its rates, and nothing of the queue waits before it.
+    pub fn take_turn(&mut self, queue: Queue, (entry, pace): (Entry, Pace), wait: Wait) -> Turn {
+        let mut set_aside = self.set_aside.lock();
+        if !set_aside.holds(&queue) && self.rates.fits(&pace, wait.since) {
+            return Turn::Now;
+        }
+        match set_aside.push(queue.clone(), entry, wait) {
+            Ok(()) => {
+                set_aside.set_pace(&queue, pace);
+                Turn::Later
+            }
+            Err(set_aside::Full) => Turn::NoRoom,
+        }
+    }
+
+    /// Notes the rates that hold for a queue now, if it holds anything.
+    pub fn set_pace(&self, queue: &Queue, pace: Pace) {
+        self.set_aside.lock().set_pace(queue, pace);
+    }
+
+    /// The next pointers whose turn it is, of another queue than those already `served`; as many as its rate allows.
+    pub fn serve(&mut self, now: UnixMillis, served: &[Served]) -> Option<Served> {
+        let mut set_aside = self.set_aside.lock();
+        loop {
+            let (key, since) = set_aside.next_due(now)?;
+            let queue = &key.0;
+            if served.iter().any(|served| served.key.0 == *queue) {
+                return None;
+            }
+            let mut entries = set_aside.entries(&key);
+            if queue.cause == Cause::Rate {
+                let pace = set_aside.pace(queue);
+                let next_at = self.rates.next_at(&pace);
+                if next_at > now {
+                    set_aside.put_off(queue, next_at);
+                    continue;
+                }
+                entries.truncate(self.rates.serve(&pace, entries.len(), now));
+                set_aside.put_off(queue, self.rates.next_at(&pace).max(now.after(TURN)));
+            }
+            return Some(Served { key, since, entries });
+        }
+    }
+
+    /// Holds a request for those windows that still keep its events.
+    pub fn hold(&mut self, examined: Examined, mut windows: Vec<(Fingerprint, Place)>) {
+        windows.retain(|(object, place)| {
+            let window = self.flood.window(*object);
+            window.is_some_and(|window| window.kept == Some(*place) && window.keep != Keep::All)
+        });
+        if !windows.is_empty() {
+            self.held.hold(examined, windows);
+        }
+    }
+
+    /// The offsets of requests that an object's window would need to hand something on, and that are not at hand.
+    pub fn missing(&self, object: Fingerprint) -> Vec<u64> {
+        let Some(window) = self.flood.window(object) else {
+            return Vec::new();
+        };
+        let places = match window.keep {
+            Keep::All => self.flood.places(object),
+            Keep::Latest | Keep::First => window.kept.into_iter().collect(),
+        };
+        let missing = places
+            .into_iter()
+            .filter(|place| self.held.at(object, *place).is_none());
+        missing.map(|place| place.offset).collect()
+    }
+
     /// Writes what changed since the last call.
     pub fn write_changes(&mut self, changes: &mut Changes) {
         self.set_aside().write_changes(changes);
+        self.flood.write_changes(changes);
     }
 
     /// About how many bytes [`State::write_changes`] would write.
     pub fn changes_bytes(&self) -> usize {
-        self.set_aside().changes_bytes()
+        self.set_aside().changes_bytes() + self.flood.changes_bytes()
     }
 
     /// The same, shared with whoever asks which requests must be kept.
@@ -46,7 +161,8 @@ impl State {
 impl Tables for State {
     fn apply(&mut self, change: &[u8]) -> Result<(), ChangeError> {
         match change.first() {
-            Some(tag) if TAGS.contains(tag) => self.set_aside().apply(change),
+            Some(tag) if set_aside::TAGS.contains(tag) => self.set_aside().apply(change),
+            Some(tag) if flood::TAGS.contains(tag) => self.flood.apply(change),
             _ => Err(ChangeError::new(
                 "the state holds a table that this build does not know",
             )),
@@ -54,6 +170,15 @@ impl Tables for State {
     }
 
     fn slice(&self, after: Option<&[u8]>, bytes_max: usize, out: &mut Changes) -> Option<Vec<u8>> {
-        self.set_aside().slice(after, bytes_max, out)
+        let within_flood = after.and_then(|cursor| cursor.strip_prefix(&[FLOOD_CURSOR]));
+        let before = out.len_bytes();
+        if within_flood.is_none()
+            && let Some(cursor) = self.set_aside().slice(after, bytes_max, out)
+        {
+            return Some(cursor);
+        }
+        let left = bytes_max.saturating_sub(out.len_bytes() - before).max(1);
+        let cursor = self.flood.slice(within_flood, left, out)?;
+        Some([&[FLOOD_CURSOR], cursor.as_slice()].concat())
     }
 }

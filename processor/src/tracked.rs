@@ -27,6 +27,8 @@ pub(crate) struct Subject<'a> {
     pub event: Option<&'a Event>,
     /// The connection it is about.
     pub connection: Option<&'a str>,
+    /// Its id, where that is known and cannot be derived any more: a window held it, and it is not what it was.
+    pub held_as: Option<EventId>,
 }
 
 /// A verdict, as the row says it.
@@ -36,6 +38,8 @@ pub(crate) struct Verdict<'v> {
     pub reason: Reason,
     pub detail: &'v str,
     pub endpoints: &'v [EndpointId],
+    /// The window that holds it, or from which it was handed on.
+    pub window: Option<EventId>,
 }
 
 /// An event that must have an outcome.
@@ -83,12 +87,14 @@ impl<'a> Subject<'a> {
             proof: Proof::None,
             event: None,
             connection: None,
+            held_as: None,
         }
     }
 
     /// The event's id: derived, so that deciding twice yields it twice.
     pub fn id(&self) -> EventId {
-        EventId::derive(self.request.meta.id, self.position(), self.connection)
+        let derived = || EventId::derive(self.request.meta.id, self.position(), self.connection);
+        self.held_as.unwrap_or_else(derived)
     }
 
     /// The event's place in its request.
@@ -123,6 +129,7 @@ impl<'v> From<&'v Refused> for Verdict<'v> {
             reason: refused.reason,
             detail: &refused.detail,
             endpoints: &[],
+            window: None,
         }
     }
 }
@@ -135,6 +142,11 @@ impl Tracked<'_> {
 
     /// Gives the event up for now: it has been set aside and is read again.
     pub fn set_aside(mut self) {
+        self.ended = true;
+    }
+
+    /// Gives the event up: the same one has its outcome already, because work was done twice.
+    pub fn has_outcome(mut self) {
         self.ended = true;
     }
 
@@ -161,6 +173,7 @@ impl Drop for Tracked<'_> {
             reason,
             detail: "",
             endpoints: &[],
+            window: None,
         });
     }
 }

@@ -71,6 +71,8 @@ impl Scene {
         let mut integration = Integration::new(environment.id, "bench", &choice.provider, now);
         integration.secrets = vec![StoredSecret::new(Secret::new(webhook::SECRET.as_bytes()))];
         integration.cfg = choice.case()?.cfg;
+        // The same request is sent over and over.
+        integration.flood.dedupe = Some(false);
         let endpoint = Endpoint::new(environment.id, "all", "https://example.com", now);
         let properties = choice.properties()?;
         let mut entities = vec![Entity::Environment(environment), Entity::Endpoint(endpoint)];

@@ -123,6 +123,8 @@ impl Serve {
             "integrations": { "bench": {
                 "provider": choice.provider,
                 "secret": "${BENCH_SECRET}",
+                // The same request is sent over and over.
+                "flood": { "dedupe": false },
                 "connections": { "first": { "properties": choice.properties()? } },
             } },
             "endpoints": { "all": { "url": format!("http://{}/deliveries", receiver.address) } },

@@ -14,6 +14,8 @@ use tidegate_schemas::UnixMillis;
 pub(crate) use run::Entry;
 use run::{Run, read_varint, write_varint};
 
+use crate::rates::Pace;
+
 /// What a queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
@@ -21,6 +23,8 @@ pub(crate) enum Cause {
     Key,
     /// A connection that is still being created; the queue's name is the integration's id.
     Connection,
+    /// Its turn; the queue's name is the integration's id and the connection's.
+    Rate,
 }
 
 /// Pointers that wait for the same thing.
@@ -63,6 +67,18 @@ pub(crate) struct SetAside {
 struct Waiting {
     runs: BTreeMap<u64, Run>,
     by_due: BTreeSet<(UnixMillis, u64)>,
+    /// Before this none of them is due.
+    not_before: UnixMillis,
+    /// The rates at which they are served, once these are known.
+    pace: Pace,
+}
+
+impl Waiting {
+    /// The run that is due first, and when.
+    fn first(&self) -> Option<(UnixMillis, u64)> {
+        let &(due, number) = self.by_due.first()?;
+        Some((due.max(self.not_before), number))
+    }
 }
 
 /// What a run costs beside its pointers: keys, index and the maps' share, in bytes.
@@ -121,7 +137,7 @@ impl SetAside {
     /// The next run that is due, the queues taking turns.
     pub fn next_due(&mut self, now: UnixMillis) -> Option<(RunKey, UnixMillis)> {
         let due = |(queue, waiting): (&Queue, &Waiting)| {
-            let &(due, number) = waiting.by_due.first()?;
+            let (due, number) = waiting.first()?;
             (due <= now).then(|| (queue.clone(), number))
         };
         let after = match &self.served {
@@ -140,7 +156,7 @@ impl SetAside {
 
     /// When the next run is due, if there is any.
     pub fn due_at(&self) -> Option<UnixMillis> {
-        let first = |waiting: &Waiting| waiting.by_due.first().map(|(due, _)| *due);
+        let first = |waiting: &Waiting| waiting.first().map(|(due, _)| due);
         self.queues.values().filter_map(first).min()
     }
 
@@ -151,10 +167,55 @@ impl SetAside {
             .unwrap_or_default()
     }
 
-    /// Takes a run out: what is undecided still is pushed again.
-    pub fn remove(&mut self, key: &RunKey) {
-        self.take_out(key);
+    /// Takes a run's first pointers out: what is undecided still is pushed again, or put back.
+    pub fn take_first(&mut self, key: &RunKey, entries: usize) {
+        let Some(run) = self.run(key) else {
+            return;
+        };
+        let rest: Vec<Entry> = run.entries().skip(entries).collect();
+        if rest.is_empty() {
+            self.take_out(key);
+        } else {
+            let run = run.with(rest);
+            self.insert(key, run);
+        }
         self.dirty.insert(key.clone());
+    }
+
+    /// Puts pointers back that were a run's first; they are due.
+    pub fn put_back(&mut self, key: &RunKey, since: UnixMillis, entries: &[Entry]) {
+        let behind = self.run(key);
+        let due = behind.map_or(UnixMillis(0), |run| run.due);
+        let behind = behind.into_iter().flat_map(Run::entries);
+        let run = Run::new(since, due).with(entries.iter().copied().chain(behind));
+        self.insert(key, run);
+        self.dirty.insert(key.clone());
+    }
+
+    /// Whether anything waits in a queue.
+    pub fn holds(&self, queue: &Queue) -> bool {
+        self.queues.contains_key(queue)
+    }
+
+    /// The rates at which a queue is served, as far as they are known.
+    pub fn pace(&self, queue: &Queue) -> Pace {
+        self.queues
+            .get(queue)
+            .map_or(Pace::default(), |waiting| waiting.pace)
+    }
+
+    /// Sets the rates at which a queue is served, if it is there.
+    pub fn set_pace(&mut self, queue: &Queue, pace: Pace) {
+        if let Some(waiting) = self.queues.get_mut(queue) {
+            waiting.pace = pace;
+        }
+    }
+
+    /// Lets nothing of a queue be due before `not_before`.
+    pub fn put_off(&mut self, queue: &Queue, not_before: UnixMillis) {
+        if let Some(waiting) = self.queues.get_mut(queue) {
+            waiting.not_before = not_before;
+        }
     }
 
     /// Makes everything due that waits for `name`.
@@ -212,11 +273,7 @@ impl SetAside {
         self.take_out(&key);
         self.next_run = self.next_run.max(key.1);
         if tag == TAG_PUT {
-            let run = Run::decode(rest)?;
-            self.bytes += run.len_bytes() + RUN_OVERHEAD_BYTES;
-            let waiting = self.queues.entry(key.0).or_default();
-            waiting.by_due.insert((run.due, key.1));
-            waiting.runs.insert(key.1, run);
+            self.insert(&key, Run::decode(rest)?);
         }
         Ok(())
     }
@@ -249,17 +306,27 @@ impl SetAside {
         self.queues.get(&key.0)?.runs.get(&key.1)
     }
 
-    fn take_out(&mut self, key: &RunKey) {
-        let Some(waiting) = self.queues.get_mut(&key.0) else {
-            return;
-        };
-        if let Some(run) = waiting.runs.remove(&key.1) {
-            waiting.by_due.remove(&(run.due, key.1));
-            self.bytes -= run.len_bytes() + RUN_OVERHEAD_BYTES;
+    /// Puts a run in, or in the place of the one with its key.
+    fn insert(&mut self, key: &RunKey, run: Run) {
+        let waiting = self.queues.entry(key.0.clone()).or_default();
+        let due = run.due;
+        self.bytes += run.len_bytes() + RUN_OVERHEAD_BYTES;
+        if let Some(former) = waiting.runs.insert(key.1, run) {
+            waiting.by_due.remove(&(former.due, key.1));
+            self.bytes -= former.len_bytes() + RUN_OVERHEAD_BYTES;
         }
+        waiting.by_due.insert((due, key.1));
+    }
+
+    fn take_out(&mut self, key: &RunKey) -> Option<Run> {
+        let waiting = self.queues.get_mut(&key.0)?;
+        let run = waiting.runs.remove(&key.1)?;
+        waiting.by_due.remove(&(run.due, key.1));
+        self.bytes -= run.len_bytes() + RUN_OVERHEAD_BYTES;
         if waiting.runs.is_empty() {
             self.queues.remove(&key.0);
         }
+        Some(run)
     }
 }
 
@@ -268,6 +335,7 @@ fn encode((queue, number): &RunKey, run: Option<&Run>) -> Vec<u8> {
     let cause = match queue.cause {
         Cause::Key => 1,
         Cause::Connection => 2,
+        Cause::Rate => 3,
     };
     let mut bytes = vec![if run.is_some() { TAG_PUT } else { TAG_REMOVE }, cause];
     write_varint(&mut bytes, *number);
@@ -285,6 +353,7 @@ fn decode_key(change: &[u8]) -> Result<(u8, RunKey, &[u8]), ChangeError> {
     let cause = match cause {
         1 => Cause::Key,
         2 => Cause::Connection,
+        3 => Cause::Rate,
         _ => {
             return Err(ChangeError::new(
                 "something is set aside for a cause that this build does not know",

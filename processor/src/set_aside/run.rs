@@ -62,6 +62,13 @@ impl Run {
         self.last = entry.offset;
     }
 
+    /// A run like this one, of other pointers.
+    pub fn with(&self, entries: impl IntoIterator<Item = Entry>) -> Self {
+        let mut run = Run::new(self.since, self.due);
+        entries.into_iter().for_each(|entry| run.push(entry));
+        run
+    }
+
     /// The pointers, in the order they were pushed.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         let mut rest = self.coded.as_slice();

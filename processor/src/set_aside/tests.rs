@@ -61,7 +61,7 @@ fn queues_take_turns_however_long_one_is() {
     let mut turns = Vec::new();
     while let Some((key, _)) = set_aside.next_due(NOW) {
         turns.push((*key.0.name).to_owned());
-        set_aside.remove(&key);
+        set_aside.take_first(&key, usize::MAX);
     }
     assert_eq!(turns.get(..2), Some(&["a".to_owned(), "b".to_owned()][..]));
     assert!(turns.len() > 3, "the long queue has several runs");
@@ -92,7 +92,7 @@ fn the_limit_holds_and_space_comes_back() {
     assert!(taken > 500, "only {taken} pointers fit into {room} bytes");
     assert!(set_aside.len_bytes() <= room + 8);
     let (key, _) = set_aside.next_due(NOW).expect("due");
-    set_aside.remove(&key);
+    set_aside.take_first(&key, usize::MAX);
     set_aside
         .push(queue("a"), entry(taken), wait(NOW, NOW))
         .expect("room again");
@@ -132,7 +132,7 @@ proptest! {
             let since = NOW.after(Duration::from_secs(step as u64));
             set_aside.push(queue(&name.to_string()), entry(offset), wait(since, since)).expect("room");
             if take && let Some((key, _)) = set_aside.next_due(since) {
-                set_aside.remove(&key);
+                set_aside.take_first(&key, usize::MAX);
             }
             let mut changes = Changes::new();
             set_aside.write_changes(&mut changes);

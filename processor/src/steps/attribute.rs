@@ -10,7 +10,7 @@ use tidegate_schemas::{Reason, Secret};
 use super::Question;
 use super::split::{Split, too_many};
 use super::verify::Covers;
-use crate::event::{Event, Payload, Refused, Whose};
+use crate::event::{Event, ObjectFacts, Payload, Refused, Whose};
 
 /// The property that stands for the connection's own id.
 const OWN_ID: &str = "connection";
@@ -35,7 +35,8 @@ pub(crate) fn attribute(question: &Question<'_>, splits: &[Split<'_>]) -> Result
             .chain(seen_by_others(at))
             .map(|split| &split.proved.covers)
             .collect();
-        events.push(event(raw, whose(question, raw, &covers)));
+        let told_by_payload = question.definition.dedupes_by_hash();
+        events.push(event(raw, told_by_payload, whose(question, raw, &covers)));
     }
     let reach = events.iter().map(Event::reach).sum();
     let max = question.limits.events_per_request_max;
@@ -183,8 +184,14 @@ fn matching<'a>(question: &Question<'a>, Identifier { property, value }: &Identi
     matching.map(|connection| connection.id()).collect()
 }
 
-fn event(raw: &RawEvent<'_>, whose: Whose) -> Event {
+fn event(raw: &RawEvent<'_>, told_by_payload: bool, whose: Whose) -> Event {
     let version = raw.object.as_ref().and_then(|object| object.version.as_ref());
+    let facts = raw.object.as_ref().map(|object| ObjectFacts {
+        rank: version.and_then(|version| version.rank),
+        content: object.content.clone(),
+        deleted: object.deleted,
+        rule: object.rule,
+    });
     Event {
         position: raw.position,
         payload_kind: raw.payload.kind,
@@ -194,9 +201,11 @@ fn event(raw: &RawEvent<'_>, whose: Whose) -> Event {
         },
         event_type: (*raw.event_type).into(),
         delivery_id: raw.delivery_id.as_deref().map(Into::into),
+        told_by_payload,
         time: raw.time,
         object_key: raw.object.as_ref().map(|object| (*object.key).into()),
         object_version: version.map(|version| (*version.text).into()),
+        object: facts.unwrap_or_default(),
         whose,
     }
 }

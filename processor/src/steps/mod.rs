@@ -2,6 +2,10 @@
 //! In: a request with its definition and integration. Out: events with the connections they reach, or a verdict.
 
 pub(crate) mod attribute;
+pub(crate) mod debounce;
+pub(crate) mod dedupe;
+pub(crate) mod detect;
+pub(crate) mod order;
 pub(crate) mod route;
 pub(crate) mod split;
 pub(crate) mod verify;

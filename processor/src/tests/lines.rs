@@ -6,7 +6,7 @@ use tidegate_providers::{KeyKind, KeyLookup, KeyRequest};
 use tidegate_registry::Integration;
 use tidegate_schemas::{PayloadKind, Proof, Reason};
 
-use crate::event::{Event, Events, Finding, Payload, Refused, Whose};
+use crate::event::{Event, Events, Finding, ObjectFacts, Payload, Refused, Whose};
 use crate::examine::Context;
 use crate::request::Request;
 
@@ -64,9 +64,11 @@ fn event(position: u32, span: std::ops::Range<usize>, whose: Whose) -> Event {
         payload: Payload::Span(span),
         event_type: "line".into(),
         delivery_id: None,
+        told_by_payload: false,
         time: None,
         object_key: None,
         object_version: None,
+        object: ObjectFacts::default(),
         whose,
     }
 }

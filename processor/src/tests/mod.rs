@@ -4,9 +4,11 @@
 mod crash;
 mod decisions;
 mod failures;
+mod floods;
 mod lines;
 mod registry_end;
 mod replays;
+mod simulation;
 mod tracking;
 mod waiting;
 

@@ -2,6 +2,7 @@
 //! message limits. Out: nothing, or every pair that does not fit, with both keys. Asked once, at the start of a server,
 //! so that nobody learns of it from the first message that is too large.
 
+use tidegate_registry::MAX_WAIT_MAX;
 use tidegate_schemas::Topic;
 
 use super::{BrokerKind, Config};
@@ -18,6 +19,9 @@ const ROW_TEXTS: u64 = 9;
 const ROW_BYTES: u64 = 64 << 10;
 /// How long an unattributed event may wait at most, in milliseconds.
 const WAIT_MAX_MS: u64 = 600_000;
+
+/// How long a delivery id must be remembered at least, in milliseconds.
+const DEDUPE_TTL_MIN_MS: u64 = 1_000;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -165,9 +169,13 @@ impl Config {
         let schedule = self.forward.schedule_ms.iter().sum::<u64>().div_ceil(HOUR_MS);
         let within = ("broker.kafka.retention_hours", self.broker.kafka.retention_hours);
         let pair = Pair::new(("the hours of forward.schedule_ms", schedule), within);
+        let window = u64::try_from(MAX_WAIT_MAX.as_millis()).unwrap_or(u64::MAX) / HOUR_MS;
         vec![
             pair.needs(schedule + 24)
                 .because("events are read again until their schedule is over"),
+            Pair::new(("the hours of the longest debounce.max_wait", window), within)
+                .needs(10 * window)
+                .because("requests are read again when their windows end"),
         ]
     }
 
@@ -181,6 +189,11 @@ impl Config {
                 ("the longest wait", WAIT_MAX_MS),
             )
             .because("an event may wait 10 minutes for its connection"),
+            Pair::new(
+                ("the shortest TTL, in milliseconds", DEDUPE_TTL_MIN_MS),
+                ("processor.flood.dedupe_ttl_ms", processor.flood.dedupe_ttl_ms),
+            )
+            .because("deliveries are repeated within seconds"),
             Pair::new(
                 ("processor.keys.fresh_ms", keys.fresh_ms),
                 ("processor.keys.stale_ms", keys.stale_ms),
@@ -299,6 +312,14 @@ mod tests {
         (
             "[processor]\nunattributed_wait_ms = 600001",
             &["processor.unattributed_wait_ms"],
+        ),
+        (
+            "[processor.flood]\ndedupe_ttl_ms = 999",
+            &["processor.flood.dedupe_ttl_ms"],
+        ),
+        (
+            "[broker]\nkind = 'kafka'\n[broker.kafka]\nretention_hours = 9\n[forward]\nschedule_ms = []",
+            &["debounce.max_wait", "broker.kafka.retention_hours"],
         ),
         (
             "[processor.keys]\nfresh_ms = 86400001",

@@ -4,6 +4,7 @@
 
 mod apart;
 mod commands;
+mod floods;
 mod inspect;
 mod kafka;
 mod keys;

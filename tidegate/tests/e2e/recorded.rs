@@ -123,6 +123,8 @@ impl Recorded {
             (id.clone(), Value::Object(connection))
         });
         let connections: Map<_, _> = connections.collect();
+        // One recording is sent more than once, under the same delivery id.
+        integration.insert("flood".to_owned(), json!({ "dedupe": false }));
         integration.insert("connections".to_owned(), Value::Object(connections));
         Value::Object(integration)
     }

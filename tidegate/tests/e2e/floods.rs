@@ -1,0 +1,146 @@
+//! A flood through the real binary: an import burst on a few objects comes to one delivery for each object and window, the
+//! rows add up in ClickHouse, and killing the server in the middle loses nothing and doubles nothing that is visible.
+//! What is sent stands in `floods.toml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tidegate_testkit::receiver::{Received, Receiver};
+use tidegate_testkit::server::Server;
+
+use crate::{ENDPOINT_SECRET, launch, no_variables};
+
+/// The flood, as data.
+#[derive(Deserialize)]
+struct Flood {
+    provider: String,
+    /// Every request's headers.
+    headers: BTreeMap<String, String>,
+    integration: toml::Table,
+    /// A request's body, with `{n}` for the event's number and `{object}` for its object's.
+    body: String,
+    objects: usize,
+    each: usize,
+}
+
+fn flood() -> Flood {
+    toml::from_str(include_str!("floods.toml")).expect("the flood is TOML")
+}
+
+fn manifest(flood: &Flood, receiver: &Receiver) -> String {
+    let mut integration = serde_json::to_value(&flood.integration).expect("an integration");
+    integration["provider"] = json!(flood.provider);
+    let endpoints = json!({ "main": { "url": receiver.url("/main"), "secret": ENDPOINT_SECRET } });
+    json!({ "environments": { "tests": { "integrations": { "flooded": integration }, "endpoints": endpoints } } })
+        .to_string()
+}
+
+/// Sends the events `from..to` of the burst, as many at a time as there are objects.
+async fn send(flood: &Flood, url: &str, (from, to): (usize, usize)) {
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for n in from..to {
+        let body = flood
+            .body
+            .replace("{n}", &n.to_string())
+            .replace("{object}", &(n % flood.objects).to_string());
+        let mut request = http.post(url).body(body);
+        for (name, value) in &flood.headers {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.expect("ingest answers");
+        assert_eq!(answer.status().as_u16(), 200, "{:?}", answer.text().await);
+    }
+}
+
+/// Once every event has its outcome: how many have which.
+async fn outcomes(server: &Server, events: usize) -> BTreeMap<String, u64> {
+    let sql = "SELECT outcome, count() AS n FROM events GROUP BY outcome";
+    let counted = |rows: &[Value]| {
+        let number = |row: &Value| {
+            row["n"]
+                .as_str()
+                .and_then(|n| n.parse().ok())
+                .or(row["n"].as_u64())
+        };
+        rows.iter()
+            .filter_map(|row| Some((row["outcome"].as_str()?.to_owned(), number(row)?)))
+            .collect::<BTreeMap<String, u64>>()
+    };
+    // Those that are held have a row too; it is the last one when no window is open any more.
+    let all = |rows: &[Value]| counted(rows).values().sum::<u64>() == events as u64;
+    server.query_until(sql, all).await;
+    let open = "SELECT count() AS n FROM (SELECT window, countIf(outcome = 'routed') AS routed FROM events \
+                WHERE window IS NOT NULL GROUP BY window HAVING routed = 0)";
+    server
+        .query_until(open, |rows| {
+            rows.first()
+                .is_some_and(|row| row["n"] == json!("0") || row["n"] == json!(0))
+        })
+        .await;
+    counted(&server.query(sql).await.expect("ClickHouse answers"))
+}
+
+fn coalesced(received: &[Received]) -> BTreeMap<String, u64> {
+    let mut windows = BTreeMap::new();
+    for delivery in received {
+        let body: Value = serde_json::from_slice(&delivery.body).expect("a wrapped body is JSON");
+        let coalesced = &body["coalesced"];
+        let window = coalesced["window"]
+            .as_str()
+            .expect("it names its window")
+            .to_owned();
+        windows.insert(window, coalesced["count"].as_u64().expect("it counts its events"));
+    }
+    windows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_burst_comes_to_one_delivery_for_each_object_and_window() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let receiver = Receiver::start().await;
+    let flood = flood();
+    let server = launch(folder.path()).start().await;
+    let key = ("tests".to_owned(), "flooded".to_owned());
+    let url = server.apply(&manifest(&flood, &receiver), &no_variables()).await[&key].clone();
+    let events = flood.objects * flood.each;
+    send(&flood, &url, (0, events / 2)).await;
+    // Killed while windows are open; they fire when the journal has been read.
+    let killed = server.kill();
+    let server = killed.start().await;
+    let (_, path) = url.split_once("/webhook/").expect("a webhook's URL");
+    let url = format!("{}/webhook/{path}", server.ingest().await);
+    send(&flood, &url, (events / 2, events)).await;
+    let outcomes = outcomes(&server, events).await;
+    let routed = outcomes.get("routed").copied().unwrap_or_default();
+    let debounced = outcomes.get("debounced").copied().unwrap_or_default();
+    assert_eq!(routed + debounced, events as u64, "{outcomes:?}");
+    let windows = server
+        .query("SELECT toString(window) AS window, countIf(outcome = 'routed') AS routed FROM events GROUP BY window")
+        .await
+        .expect("ClickHouse answers");
+    assert_eq!(
+        windows.len() as u64,
+        routed,
+        "one delivery for each window: {windows:?}"
+    );
+    let deliveries = "SELECT count() AS n FROM attempts WHERE status = 'delivered'";
+    let delivered = |rows: &[Value]| {
+        let n = &rows[0]["n"];
+        n.as_str().and_then(|n| n.parse().ok()).or(n.as_u64()) >= Some(routed)
+    };
+    server.query_until(deliveries, delivered).await;
+    let received = receiver.received();
+    let by_window = coalesced(&received);
+    assert_eq!(
+        by_window.values().sum::<u64>(),
+        events as u64,
+        "each event is in one window"
+    );
+    assert_eq!(by_window.len() as u64, routed);
+    let ids: BTreeSet<&String> = received
+        .iter()
+        .filter_map(|delivery| delivery.headers.get("webhook-id"))
+        .collect();
+    assert_eq!(ids.len() as u64, routed, "what is delivered twice has one id");
+}
