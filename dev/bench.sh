@@ -26,6 +26,7 @@ measure() {
 measure accept "$disk"
 measure json
 measure processor
+measure floods "${BENCH_OBJECTS:-10000000}"
 measure registry
 measure audit
 mkdir "$disk/broker"
