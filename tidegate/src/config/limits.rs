@@ -66,12 +66,10 @@ impl Config {
 
     fn messages_of_bodies(&self, limit: &impl Fn(Topic) -> u64) -> Vec<Pair> {
         let (body, headers) = (self.ingest.body_bytes_max, self.ingest.header_bytes_max);
-        let log = &self.broker.embedded;
         let bodies = limit(Topic::Requests).min(limit(Topic::Events));
         let changes = bytes(self.processor.batch_changes_bytes_max);
-        let body_message = ("broker.embedded.body_message_bytes_max", bodies);
-        let segment = ("broker.embedded.segment_bytes", log.segment_bytes);
-        vec![
+        let body_message = (self.broker.kind.keys().0, bodies);
+        let mut pairs = vec![
             Pair::new(("ingest.body_bytes_max", bytes(body)), body_message)
                 .needs(bytes(body) + META_BYTES)
                 .because("a body and its metadata are one message"),
@@ -81,19 +79,26 @@ impl Config {
             )
             .needs(bytes(headers) * JSON_BYTES)
             .because("headers stand in it, escaped"),
-            Pair::new(("ingest.body_bytes_max", bytes(body)), segment)
-                .needs(bytes(body) + META_BYTES + changes)
-                .because("an event and its batch's changes are one append, in one segment"),
-        ]
+        ];
+        if self.broker.kind == BrokerKind::Embedded {
+            let segment = (
+                "broker.embedded.segment_bytes",
+                self.broker.embedded.segment_bytes,
+            );
+            pairs.push(
+                Pair::new(("ingest.body_bytes_max", bytes(body)), segment)
+                    .needs(bytes(body) + META_BYTES + changes)
+                    .because("an event and its batch's changes are one append, in one segment"),
+            );
+        }
+        pairs
     }
 
     fn messages_of_rows(&self, limit: &impl Fn(Topic) -> u64) -> Vec<Pair> {
         let (processor, forward) = (&self.processor, &self.forward);
-        let rows = |topic| ("broker.embedded.rows_message_bytes_max", limit(topic));
-        let half = |topic| {
-            let half = limit(topic) / 2;
-            ("half of broker.embedded.rows_message_bytes_max", half)
-        };
+        let (_, whole_key, half_key) = self.broker.kind.keys();
+        let rows = |topic| (whole_key, limit(topic));
+        let half = |topic| (half_key, limit(topic) / 2);
         let payload = bytes(processor.row_payload_bytes_max);
         let row = payload + bytes(processor.text_bytes_max) * ROW_TEXTS;
         let message = bytes(processor.outcomes_message_bytes_max);
@@ -223,6 +228,24 @@ impl Config {
     }
 }
 
+impl BrokerKind {
+    /// The keys of an engine's message limits: bodies, rows, and half of the latter.
+    const fn keys(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            BrokerKind::Embedded => (
+                "broker.embedded.body_message_bytes_max",
+                "broker.embedded.rows_message_bytes_max",
+                "half of broker.embedded.rows_message_bytes_max",
+            ),
+            BrokerKind::Kafka => (
+                "broker.kafka.body_message_bytes_max",
+                "broker.kafka.rows_message_bytes_max",
+                "half of broker.kafka.rows_message_bytes_max",
+            ),
+        }
+    }
+}
+
 impl Pair {
     fn new((key, is): (&'static str, u64), within: (&'static str, u64)) -> Self {
         Self {
@@ -343,6 +366,19 @@ mod tests {
         ),
         ("[broker]\nkind = 'kafka'", &[]),
         (
+            "[broker]\nkind = 'kafka'\n[broker.kafka]\nrows_message_bytes_max = 5242880\nbody_message_bytes_max = 10485760",
+            &[
+                "broker.kafka.body_message_bytes_max is 10485760",
+                "broker.kafka.rows_message_bytes_max is 5242880",
+                "half of broker.kafka.rows_message_bytes_max",
+            ],
+        ),
+        // What the other engine is set to does not matter.
+        (
+            "[broker]\nkind = 'kafka'\n[broker.embedded]\nsegment_bytes = 31457279\nrows_message_bytes_max = 1",
+            &[],
+        ),
+        (
             "[clickhouse]\nbody_ttl_days = 91",
             &["clickhouse.body_ttl_days", "clickhouse.rows_ttl_days"],
         ),
@@ -352,7 +388,10 @@ mod tests {
     fn limits_that_do_not_fit_are_named_with_both_keys() {
         for (settings, keys) in SETTINGS {
             let config: Config = toml::from_str(settings).expect(settings);
-            let checked = config.check_limits(|topic| config.broker.embedded.message_bytes_max(topic));
+            let checked = config.check_limits(|topic| match config.broker.kind {
+                BrokerKind::Embedded => config.broker.embedded.message_bytes_max(topic),
+                BrokerKind::Kafka => config.broker.kafka.message_bytes_max(topic),
+            });
             let said = checked
                 .err()
                 .map(|misfits| misfits.to_string())
