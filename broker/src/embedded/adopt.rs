@@ -187,7 +187,7 @@ fn stand(partition: &mut Partition, start: u64, end: u64) {
 
 fn missing(topic: Topic, partition: u32) -> Error {
     Error::Config(format!(
-        "the log has messages in {} partition {partition}: raise broker.partitions.{} above it, partitions are never taken away",
+        "the log has messages in {} partition {partition}: raise broker.embedded.partitions.{} above it, partitions are never taken away",
         topic.label(),
         topic.label()
     ))

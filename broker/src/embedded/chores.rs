@@ -97,7 +97,7 @@ fn write_ahead(log: &Log, number: u64) -> io::Result<()> {
     if used + bytes > log.config.disk_bytes_max {
         return Err(io::Error::new(
             io::ErrorKind::StorageFull,
-            "broker.disk_bytes_max is reached",
+            "broker.embedded.disk_bytes_max is reached",
         ));
     }
     let file = create_blank(&*log.host.disk, number, bytes)?;

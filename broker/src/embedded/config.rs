@@ -152,6 +152,11 @@ impl Config {
         }
     }
 
+    /// Bytes of the frame that every segment begins with.
+    pub(crate) fn standing_bytes(&self) -> u64 {
+        Layout::new(self).standing_bytes()
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let counts = Topic::ALL.iter().map(|topic| (topic, self.partitions_of(*topic)));
         for (topic, count) in counts {

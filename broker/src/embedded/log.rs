@@ -105,9 +105,27 @@ impl Log {
 
     /// Moves a partition's start; resolves once ordered into the log.
     pub async fn trim(&self, topic: Topic, partition: u32, start: u64) -> Result<(), AppendError> {
+        self.place_trim((topic, partition), start, false).await.map(drop)
+    }
+
+    /// As [`Log::trim`], but resolves once no crash can take it back.
+    pub async fn trim_durably(&self, topic: Topic, partition: u32, start: u64) -> Result<(), AppendError> {
+        match self.place_trim((topic, partition), start, true).await? {
+            Some(sequence) if !self.durable.wait(sequence).await => Err(AppendError::Closed),
+            _ => Ok(()),
+        }
+    }
+
+    /// The sequence of the trim's frame, unless the partition was trimmed so far before.
+    async fn place_trim(
+        &self,
+        (topic, partition): (Topic, u32),
+        start: u64,
+        awaited: bool,
+    ) -> Result<Option<u64>, AppendError> {
         let slot = self.slot(topic, partition)?;
         if self.lock().partitions[slot].trimmed >= start {
-            return Ok(());
+            return Ok(None);
         }
         let mut draft = Draft::new(1, 0);
         draft.push_trim(topic, partition, start);
@@ -115,9 +133,9 @@ impl Log {
             class: Class::Work,
             now: (self.host.now)(),
             expected: None,
-            awaited: false,
+            awaited,
         };
-        self.place(draft, ask).await.map(drop)
+        Ok(Some(self.place(draft, ask).await?.sequence))
     }
 
     /// Appends messages again under their own offsets and waits until that is durable; for the retention thread.
@@ -183,6 +201,11 @@ impl Log {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Bytes that all segments take on the disk, those written ahead included.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.lock().used_bytes
     }
 
     pub(crate) fn now(&self) -> UnixMillis {

@@ -30,9 +30,10 @@ mod repair;
 mod retention;
 mod segment;
 mod state;
+mod untrimmed;
 
 pub use config::{Config, Durability, PartitionCounts};
-pub(crate) use frame::own_message;
+pub(crate) use frame::{RECORD_HEADER, own_message};
 pub use inspect::{Inspection, PartitionReport, SegmentReport, inspect, inspect_on};
 pub use keepers::Keeper;
 pub use log::Host;
@@ -40,3 +41,6 @@ pub(crate) use log::{Condition, Log};
 pub(crate) use open::OpenLog;
 pub(crate) use reader::Next;
 pub use repair::{Decision, repair, repair_on};
+#[cfg(test)]
+pub(crate) use untrimmed::untrimmed_on;
+pub use untrimmed::{Untrimmed, untrimmed};

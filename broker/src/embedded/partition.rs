@@ -70,6 +70,12 @@ impl Partition {
         self.kept.retain(|(range, _)| range.end > trimmed);
     }
 
+    /// Whether nothing of it lies in `segment`, the oldest one, any more.
+    pub fn has_nothing_in(&self, segment: u64) -> bool {
+        let holds = |(range, number): &(Range<u64>, u64)| *number == segment && range.end > self.trimmed;
+        !self.extents.front().is_some_and(holds) && !self.kept.iter().any(holds)
+    }
+
     /// Forgets a segment that was freed.
     pub fn forget(&mut self, segment: u64) {
         self.extents.retain(|(_, number)| *number != segment);

@@ -154,6 +154,42 @@ impl Log {
         Ok(found)
     }
 
+    /// Bytes of a partition's records, headers included, above its trim. Blocks while it reads indexes.
+    pub fn held_bytes(&self, slot: usize) -> Result<u64, Error> {
+        let (trimmed, fresh, kept) = {
+            let state = self.lock();
+            let partition = &state.partitions[slot];
+            let placed = |(range, number): &(Range<u64>, u64)| {
+                let segment = state.segments.get(number).cloned();
+                segment.map(|segment| (range.clone(), segment))
+            };
+            let fresh: Vec<_> = partition.extents.iter().filter_map(placed).collect();
+            let kept: Vec<_> = partition.kept.iter().filter_map(placed).collect();
+            (partition.trimmed, fresh, kept)
+        };
+        let place = self.layout.place(slot);
+        let mut lengths = BTreeMap::new();
+        for (is_kept, (range, segment)) in std::iter::repeat(false)
+            .zip(&fresh)
+            .chain(std::iter::repeat(true).zip(&kept))
+        {
+            let range = range.start.max(trimmed)..range.end;
+            if range.is_empty() {
+                continue;
+            }
+            let index = segment.index.read();
+            let entries = if is_kept {
+                index.kept(place, range, usize::MAX)
+            } else {
+                index.fresh(place, range, usize::MAX)
+            };
+            let entries = entries.map_err(index_unread(segment))?;
+            let entries = entries.into_iter().filter(|entry| !entry.is_given_up());
+            lengths.extend(entries.map(|entry| (entry.offset, u64::from(entry.length))));
+        }
+        Ok(lengths.values().sum())
+    }
+
     /// What there is at one offset.
     fn next_at(&self, slot: usize, offset: u64) -> Next {
         let state = self.lock();

@@ -1,7 +1,7 @@
 //! Retention: space comes back by whole segments, oldest first.
 //!
-//! A segment goes when it was left behind longer ago than requests are kept, or when there is no space. What must
-//! outlive it is appended again at the tail under its own offset and made durable first: journals above their trim,
+//! A segment goes when everything in it was trimmed, when it was left behind longer ago than requests are kept, or when
+//! there is no space. What must outlive it is appended again at the tail under its own offset and made durable first: journals above their trim,
 //! `dead` within its time, and whatever a [keeper](super::Keeper) names. Only then the file is removed, so a crash at any step
 //! leaves a message twice at worst, never nowhere. Nothing is freed before every keeper is registered.
 
@@ -60,6 +60,7 @@ pub fn run(log: &Log) {
 /// Why a segment may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
+    Empty,
     Age,
     Space,
 }
@@ -85,7 +86,10 @@ fn candidate(log: &Log) -> Option<(Arc<Segment>, Why)> {
     }
     let kept_for = Duration::from_secs(log.config.retention_hours.saturating_mul(3600));
     let aged = next.created.after(kept_for) <= (log.host.now)();
-    let why = if aged {
+    let mut partitions = state.partitions.iter();
+    let why = if partitions.all(|partition| partition.has_nothing_in(oldest.number)) {
+        Some(Why::Empty)
+    } else if aged {
         Some(Why::Age)
     } else {
         state.short_of_space.then_some(Why::Space)
