@@ -12,7 +12,7 @@ use tidegate_schemas::{Pointer, Topic, UnixMillis};
 use crate::assignments::Assignments;
 use crate::embedded::{Condition, Config, Host, Keeper, OpenLog};
 use crate::error::{AppendError, Error};
-use crate::kafka::{self, Cluster};
+use crate::kafka::{self, Cluster, SpillStanding};
 use crate::message::{Message, Record};
 use crate::reader::{Reader, blocking};
 
@@ -52,11 +52,13 @@ impl Broker {
             .map(Broker::of)
     }
 
-    /// Connects to a Kafka cluster, makes the topics that are missing and checks all of them.
+    /// Connects to a Kafka cluster, makes the topics that are missing and checks all of them. With a spill
+    /// (`config.spill.dir`) it returns though the cluster is away: requests are taken, everything else waits, and
+    /// [`Broker::connected`] tells when it is back.
     ///
     /// # Errors
     /// [`Error::Config`] when the configuration cannot work, [`Error::Kafka`] when the cluster does not answer,
-    /// [`Error::Topic`] when a topic does not hold what is promised.
+    /// [`Error::Topic`] when a topic does not hold what is promised, [`Error::Locked`] and [`Error::Damaged`] of a spill.
     pub async fn connect(config: &kafka::Config) -> Result<Broker, Error> {
         let engine = Engine::Kafka(Cluster::open(config).await?);
         Ok(Broker { engine })
@@ -73,7 +75,8 @@ impl Broker {
     ///
     /// Embedded: one frame, all or nothing; a batch that touches `requests` or `registry` resolves once it is durable,
     /// any other once it is ordered into the log. Kafka: each record by itself; resolves once all are acknowledged by
-    /// every replica in sync.
+    /// every replica in sync. While it is away, requests are durable on this process's own disk and have no offset yet:
+    /// then the list is empty.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -249,7 +252,53 @@ impl Broker {
     pub fn has_space(&self) -> bool {
         match &self.engine {
             Engine::Embedded(open) => open.log.has_space.load(Relaxed),
-            Engine::Kafka(cluster) => cluster.has_space(),
+            Engine::Kafka(cluster) => cluster.requests().has_space(),
+        }
+    }
+
+    /// The configuration's key whose limit is reached when there is no space.
+    #[must_use]
+    pub fn space_limit(&self) -> &'static str {
+        match &self.engine {
+            Engine::Embedded(_) => "broker.embedded.disk_bytes_max",
+            Engine::Kafka(cluster) => cluster.requests().space_limit(),
+        }
+    }
+
+    /// Waits until the cluster has answered once and its topics were checked. Embedded: at once.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it has answered and cannot be used: this process must not go on.
+    pub async fn connected(&self) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Embedded(_) => Ok(()),
+            Engine::Kafka(cluster) => cluster.connected().await,
+        }
+    }
+
+    /// Whether the cluster has answered since this process began. Embedded: always.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        match &self.engine {
+            Engine::Embedded(_) => true,
+            Engine::Kafka(cluster) => cluster.is_connected(),
+        }
+    }
+
+    /// Resolves when the engine can go on only in a new process. Embedded: never, for it ends the process itself.
+    pub async fn failed(&self) -> Error {
+        match &self.engine {
+            Engine::Embedded(_) => std::future::pending().await,
+            Engine::Kafka(cluster) => cluster.failed().await,
+        }
+    }
+
+    /// How this process's spill stands, if it has one.
+    #[must_use]
+    pub fn spill(&self) -> Option<SpillStanding> {
+        match &self.engine {
+            Engine::Embedded(_) => None,
+            Engine::Kafka(cluster) => cluster.requests().spill(),
         }
     }
 

@@ -12,9 +12,22 @@ pub enum AppendError {
     /// No room on the disk, or in the configured share of it.
     #[error(
         "log has no room for {needed} bytes: {used} of {limit} bytes are in use; free disk space or raise \
-         broker.disk_bytes_max, appends go on by themselves"
+         broker.embedded.disk_bytes_max, appends go on by themselves"
     )]
     Full {
+        /// Bytes the batch needs.
+        needed: u64,
+        /// Bytes of all segments, those written ahead included.
+        used: u64,
+        /// The configured limit.
+        limit: u64,
+    },
+    /// Kafka is away, and what waits for it on this process's disk has reached its limit; nothing of the batch is kept.
+    #[error(
+        "Kafka is away and the spill has no room for {needed} bytes: {used} of {limit} bytes are in use \
+         (broker.kafka.spill.bytes_max); requests are taken again once Kafka is back"
+    )]
+    SpillFull {
         /// Bytes the batch needs.
         needed: u64,
         /// Bytes of all segments, those written ahead included.
@@ -105,7 +118,10 @@ impl AppendError {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
-            AppendError::Full { .. } | AppendError::Busy { .. } | AppendError::Unanswered { .. }
+            AppendError::Full { .. }
+                | AppendError::SpillFull { .. }
+                | AppendError::Busy { .. }
+                | AppendError::Unanswered { .. }
         )
     }
 }

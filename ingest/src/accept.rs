@@ -178,6 +178,10 @@ impl Door {
 
     /// Before any verdict that a write could turn.
     async fn read_to_end(&self) -> Result<(), Refusal> {
+        if self.context.registry.runs_on_copy() {
+            let message = "the registry cannot be read just now, its copy does not know this, try again";
+            return Err(Refusal::new(Reason::NotReady, message));
+        }
         self.context.registry.read_to_end().await.map_err(|error| {
             tracing::warn!(%error, "the registry's end was not read");
             Refusal::new(
@@ -235,8 +239,12 @@ impl Door {
             }
         }
         if !self.context.broker.has_space() {
+            let limit = self.context.broker.space_limit();
             return Err(Box::new(
-                no_space("the log's disk is full or its budget is reached (broker.disk_bytes_max)").into(),
+                no_space(&format!(
+                    "what waits here has reached its limit ({limit}), try again"
+                ))
+                .into(),
             ));
         }
         Ok(())

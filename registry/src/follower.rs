@@ -1,6 +1,7 @@
 //! Reading the journal into memory, for as long as the process lives.
 //! In: the topic `registry`. Out: tables that are never behind for long, and word of how far they are. Writes nothing.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +16,18 @@ use crate::config::Config;
 use crate::copy::{self, CopyError};
 use crate::keyring::Keyring;
 use crate::metrics;
-use crate::registry::{Registry, Shared};
+use crate::registry::{Applied, Registry, Shared};
 use crate::tables::{Cursor, Tables};
 
 /// Messages and bytes read at a time.
 const READ_MAX: (usize, usize) = (256, 8 * 1024 * 1024);
+/// How soon a question that was not answered is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Reads the registry's journal into a [`Registry`] while [`Follower::run`] is polled.
 pub struct Follower {
     shared: Arc<Shared>,
+    broker: Broker,
     reader: Reader,
     replay: Replay,
 }
@@ -44,6 +48,7 @@ impl Follower {
     /// As [`Follower::open`], but begins with the copy that [`Registry::save_copy`] left at `path`, and reads only what
     /// came since. Until [`Registry::ready`] or [`Registry::read_to_end`] has returned, the registry says that it runs
     /// on its copy. A copy from before what the journal still holds is of no use and left out, and so is a missing one.
+    /// While the broker was never reached nobody can tell: then [`Follower::run`] finds it out later.
     ///
     /// # Errors
     /// [`CopyError`] when the file is damaged or its secrets do not open: delete it, and the journal is read whole.
@@ -55,8 +60,8 @@ impl Follower {
         let mut tables = Tables::new(keyring.clone(), keeps_details);
         let copied = copy::read(path, &mut tables)?;
         let held = broker.offsets(Topic::Registry, PARTITION);
-        let Some(copied) = copied.filter(|copied| held.start <= copied.next && copied.next <= held.end)
-        else {
+        let goes_on = |copied: &Applied| !broker.is_connected() || goes_on_in(&held, copied.next);
+        let Some(copied) = copied.filter(goes_on) else {
             return Ok(Self::open(broker, keyring, (config, keeps_details)));
         };
         let (registry, mut follower) = Self::over(broker, tables, (config, copied.next));
@@ -71,6 +76,7 @@ impl Follower {
         let registry = Registry::over(tables, Some(broker.clone()), end_wait);
         let follower = Self {
             shared: registry.shared.clone(),
+            broker: broker.clone(),
             reader: broker.reader(Topic::Registry, PARTITION, from),
             replay: Replay::default(),
         };
@@ -82,8 +88,10 @@ impl Follower {
     ///
     /// # Errors
     /// [`JournalError`] when the journal cannot be read on: a change of a newer version, a secret that does not open,
-    /// damage. Nothing is skipped: this process must not go on deciding with what it knows.
+    /// damage, or a copy from before what the journal still holds. Nothing is skipped: this process must not go on
+    /// deciding with what it knows.
     pub async fn run(mut self) -> Result<(), JournalError> {
+        self.check_copy().await?;
         loop {
             let messages = match self.reader.next(READ_MAX.0, READ_MAX.1).await {
                 Ok(messages) => messages,
@@ -98,6 +106,28 @@ impl Follower {
         }
     }
 
+    /// Whether the journal goes on where the copy ends, once it can be told.
+    async fn check_copy(&self) -> Result<(), JournalError> {
+        let next = self.reader.position();
+        if next == 0 {
+            return Ok(());
+        }
+        let held = loop {
+            match self.broker.latest(Topic::Registry).await {
+                Ok(ranges) => break ranges.into_iter().next().unwrap_or_default(),
+                Err(Error::Closed) => return Ok(()),
+                Err(error) => tracing::debug!(%error, "it is not known yet whether the copy is of use"),
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        };
+        if goes_on_in(&held, next) {
+            return Ok(());
+        }
+        Err(JournalError::Read(Error::Config(format!(
+            "the registry's copy ends at offset {next}, its journal holds {held:?}: start this process again, it reads the journal then"
+        ))))
+    }
+
     fn publish(&self) {
         let next = self.reader.position();
         metrics::applied(next, self.shared.tables.read().connections_count());
@@ -106,6 +136,11 @@ impl Follower {
             applied.epoch = self.replay.epoch;
         });
     }
+}
+
+/// Whether a journal that holds these offsets can be read on from `next`.
+fn goes_on_in(held: &Range<u64>, next: u64) -> bool {
+    held.start <= next && next <= held.end
 }
 
 impl Drop for Follower {

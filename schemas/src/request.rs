@@ -95,6 +95,20 @@ pub struct RequestMeta {
 
 metadata!(RequestMeta = "request");
 
+impl RequestMeta {
+    /// The metadata `meta`, which is a compact JSON object, with [`RequestMeta::spilled`] set. Nothing else of it is
+    /// read or changed: it may be of a newer build.
+    #[must_use]
+    pub fn mark_spilled(meta: &[u8]) -> Vec<u8> {
+        const MARK: &[u8] = br#""spilled":true}"#;
+        let Some(open) = meta.strip_suffix(b"}") else {
+            return meta.to_vec();
+        };
+        let comma: &[u8] = if open.ends_with(b"{") { b"" } else { b"," };
+        [open, comma, MARK].concat()
+    }
+}
+
 /// A [`RequestMeta`] that borrows, of a message that ingest writes: it does so for every request, and copies nothing.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the fields are those of RequestMeta")]
@@ -192,9 +206,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn borrowed_metadata_is_written_as_owned_metadata_is() {
-        let least = RequestMeta {
+    fn least() -> RequestMeta {
+        RequestMeta {
             v: crate::WRITE_VERSION,
             kind: RequestKind::Received,
             id: RequestId::new(UnixMillis(7)),
@@ -215,8 +228,24 @@ mod tests {
             detail: String::new(),
             spilled: false,
             replay: None,
+        }
+    }
+
+    #[test]
+    fn metadata_is_marked_as_spilled_and_says_nothing_else() {
+        let meta = least();
+        let marked = RequestMeta::mark_spilled(&meta.encode());
+        let expected = RequestMeta {
+            spilled: true,
+            ..meta
         };
-        check(&least);
+        assert_eq!(RequestMeta::decode(&marked).expect("it is still JSON"), expected);
+        assert_eq!(RequestMeta::mark_spilled(b"{}"), br#"{"spilled":true}"#);
+    }
+
+    #[test]
+    fn borrowed_metadata_is_written_as_owned_metadata_is() {
+        check(&least());
         let mut most = RequestMeta {
             kind: RequestKind::Refused,
             connection: Some("c-\"1\"".to_owned()),
@@ -227,7 +256,7 @@ mod tests {
             status: 401,
             refusal: Some(Reason::BadRequest),
             detail: "broke off".to_owned(),
-            ..least
+            ..least()
         };
         most.headers.push("X-Raw", HeaderText::new(vec![0xff, 0]));
         check(&most);

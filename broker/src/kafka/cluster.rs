@@ -21,7 +21,9 @@ use super::message::check;
 use super::pointers;
 use super::producer::{Producer, WhenFull};
 use super::pump::Pump;
-use super::topics::{Names, prepare};
+use super::reach::{self, Reach};
+use super::requests::Requests;
+use super::topics::Names;
 use super::trouble::Trouble;
 use crate::error::{AppendError, Error};
 use crate::journal::step;
@@ -34,35 +36,35 @@ const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long one question waits: sent to a node that has just died it is never answered, and asked anew it goes elsewhere.
 const ONE_QUESTION: Duration = Duration::from_secs(5);
-/// How long a first answer is waited for, before it is looked why none comes.
-const FIRST_ANSWER: Duration = Duration::from_millis(500);
-/// A broker that expects another protocol only hangs up.
-const HINT: &str =
-    "(does a broker listen there, as broker.kafka.tls.enabled and broker.kafka.sasl.mechanism say?)";
+/// How often it is looked whether a client has given up.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A Kafka cluster as this process uses it.
 pub struct Cluster {
     pub config: Config,
-    names: Names,
+    pub(super) names: Names,
     ends: Arc<Ends>,
-    trouble: Arc<Trouble>,
+    pub(super) trouble: Arc<Trouble>,
     /// Requests: given up soon, so that their sender is answered in time.
-    intake: Producer,
+    pub(super) requests: Requests,
     /// What owners write.
     owners: Producer,
-    admin: AdminClient<Told>,
+    pub(super) admin: Arc<AdminClient<Told>>,
     followers: Mutex<Vec<Arc<Pump>>>,
     seekers: Mutex<Vec<Arc<Pump>>>,
-    asker: Arc<Pump>,
+    pub(super) asker: Arc<Pump>,
     ledger: Arc<Ledger>,
+    pub(super) reach: watch::Sender<Reach>,
     closed: watch::Sender<bool>,
 }
 
 impl Cluster {
-    /// Connects, makes missing topics and checks all of them.
+    /// Connects, makes missing topics and checks all of them. With a spill it does not wait for a cluster that is away:
+    /// see [`Cluster::connected`].
     ///
     /// # Errors
-    /// [`Error::Kafka`] when the cluster does not answer, [`Error::Topic`] when a topic breaks a promise.
+    /// [`Error::Kafka`] when the cluster does not answer and there is no spill, [`Error::Topic`] when a topic breaks a
+    /// promise, and whatever keeps the spill from opening.
     pub async fn open(config: &Config) -> Result<Arc<Cluster>, Error> {
         config.check()?;
         let names = Names::new(&config.prefix);
@@ -75,32 +77,45 @@ impl Cluster {
         };
         // Its thread hears what goes wrong; whoever makes topics and checks them would only hear of silence.
         let asker = Arc::new(Pump::start(config, names.clone(), told("asker"))?);
-        reach(config, &asker, &trouble).await?;
         let admin: AdminClient<Told> = client::producer(config, config.append_timeout_ms)
             .create_with_context(told("admin"))
             .map_err(|error| Error::kafka("make a client (broker.kafka)", &error))?;
-        prepare(config, &names, &admin).await?;
-        let producer = |client, timeout_ms, when_full| {
-            Producer::new(config, (names.clone(), told(client)), (timeout_ms, when_full))
-        };
+        let owners = (names.clone(), told("owners"));
         let cluster = Arc::new(Cluster {
-            intake: producer("intake", config.request_timeout_ms, WhenFull::Refuse)?,
-            owners: producer("owners", config.append_timeout_ms, WhenFull::Wait)?,
+            requests: Requests::open(config, (&names, told("intake")), &asker).await?,
+            owners: Producer::new(config, owners, (config.append_timeout_ms, WhenFull::Wait))?,
             config: config.clone(),
             names,
             ends,
             trouble,
-            admin,
+            admin: Arc::new(admin),
             followers: Mutex::default(),
             seekers: Mutex::default(),
             asker,
             ledger: Arc::default(),
+            reach: watch::Sender::new(Reach::Silent),
             closed: watch::Sender::new(false),
         });
-        for topic in super::topics::USED {
-            cluster.latest(topic).await?;
+        if !cluster.requests.can_spill() {
+            cluster.ask().await?;
+            cluster.reach.send_replace(Reach::Reached);
+            return Ok(cluster);
         }
+        tokio::spawn(reach::reach(Arc::downgrade(&cluster)));
+        cluster.wait_a_little().await?;
         Ok(cluster)
+    }
+
+    /// Resolves when a client has given up for good: only a new process can go on.
+    pub async fn failed(&self) -> Error {
+        let reason = loop {
+            let failures = [self.requests.failure(), self.owners.failure()];
+            if let Some(reason) = failures.into_iter().flatten().next() {
+                break reason;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        Error::kafka("send to Kafka any more", &reason)
     }
 
     /// Appends all records, in order within each partition.
@@ -115,9 +130,12 @@ impl Cluster {
             );
             check(record, limits)?;
         }
-        let is_intake = batch.first().is_some_and(|first| first.topic == Topic::Requests);
-        let producer = if is_intake { &self.intake } else { &self.owners };
-        producer.append(batch).await
+        let mut topics = batch.iter().map(|record| record.topic);
+        if !batch.is_empty() && topics.all(|topic| topic == Topic::Requests) {
+            self.requests.append(batch).await
+        } else {
+            self.owners.append(batch).await
+        }
     }
 
     /// Appends a journal's message, the last of `batch`, once its outputs are acknowledged.
@@ -247,9 +265,9 @@ impl Cluster {
         self.ledger.reached(topic, partition, offset);
     }
 
-    /// Whether requests are taken.
-    pub fn has_space(&self) -> bool {
-        self.intake.has_room()
+    /// The way of requests.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// Bytes that one append may have.
@@ -262,46 +280,25 @@ impl Cluster {
         self.closed.subscribe()
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         *self.closed.borrow()
     }
 
     /// Sends what waits, and ends all readers.
     pub async fn close(self: Arc<Self>) -> Result<(), Error> {
         self.closed.send_replace(true);
+        self.requests.close().await?;
+        if !self.is_connected() {
+            // Nobody was told that anything was sent.
+            return Ok(());
+        }
         let timeout = Duration::from_millis(self.config.append_timeout_ms);
         let flushed = tokio::task::spawn_blocking(move || {
-            self.intake.flush(timeout)?;
+            self.requests.flush(timeout)?;
             self.owners.flush(timeout)
         });
         flushed.await.map_err(|_| Error::Closed)?
     }
-}
-
-/// Asks for a first answer of the cluster, until it comes or it is known why it never will.
-async fn reach(config: &Config, asker: &Arc<Pump>, trouble: &Arc<Trouble>) -> Result<(), Error> {
-    let (asker, trouble) = (asker.clone(), trouble.clone());
-    let (until, bootstrap) = (
-        Instant::now() + config.question_timeout(),
-        config.bootstrap.clone(),
-    );
-    let reached = tokio::task::spawn_blocking(move || {
-        loop {
-            let answer = asker.consumer().fetch_metadata(None, FIRST_ANSWER);
-            let Err(error) = answer else { return Ok(()) };
-            let (why, is_hopeless) = trouble.last().unwrap_or_else(|| (error.to_string(), false));
-            if is_hopeless {
-                return Err(Error::kafka(format!("reach Kafka at {bootstrap}"), &why));
-            }
-            if Instant::now() >= until {
-                return Err(Error::kafka(
-                    format!("reach Kafka at {bootstrap}"),
-                    &format!("{why} {HINT}"),
-                ));
-            }
-        }
-    });
-    reached.await.map_err(|_| Error::Closed)?
 }
 
 /// Asks until the cluster answers: just made, or while its leaders move, it does not know them all.

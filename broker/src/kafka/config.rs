@@ -1,6 +1,7 @@
 //! How Kafka is reached, and the limits of what is sent to it and read from it, each with its default.
 //! Plain values: nothing is read from files or the environment here, except the certificates that librdkafka opens.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -43,11 +44,11 @@ pub struct Config {
     pub linger_ms: u64,
     /// Bytes of a batch.
     pub batch_bytes_max: usize,
-    /// Milliseconds until a request that Kafka has not taken is given up, and its sender answered 503.
+    /// Without a spill: milliseconds until a request that Kafka has not taken is given up, and its sender answered 503.
     pub request_timeout_ms: u64,
     /// Milliseconds until what an owner writes is given up, and its partition begins again from its journal.
     pub append_timeout_ms: u64,
-    /// Bytes that may wait to be sent; more is answered 503.
+    /// Bytes that may wait to be sent; of requests, more is spilled, or without a spill answered 503.
     pub queue_bytes_max: usize,
     /// Milliseconds without a sign of life after which a process's partitions go to others.
     pub session_timeout_ms: u64,
@@ -65,12 +66,39 @@ pub struct Config {
     pub statistics_interval_ms: u64,
     /// Partitions of each topic.
     pub partitions: PartitionCounts,
+    /// `[broker.kafka.spill]`
+    pub spill: Spill,
     /// `[broker.kafka.tls]`
     pub tls: Tls,
     /// `[broker.kafka.sasl]`
     pub sasl: Sasl,
     /// Further settings of librdkafka, for what has no key here, such as `client.rack=a`.
     pub properties: Vec<String>,
+}
+
+/// Where ingest keeps what it accepts while Kafka is away.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spill {
+    /// Whether it does; without it a request that Kafka does not take in time is answered 503.
+    pub enabled: bool,
+    /// The folder, on this process's own disk; empty: the caller names one, or nothing is spilled.
+    pub dir: PathBuf,
+    /// Bytes that it may take on the disk, in whole segments; more is answered 503.
+    pub bytes_max: u64,
+    /// Milliseconds until a request that Kafka has not answered is given up there and spilled.
+    pub timeout_ms: u64,
+}
+
+impl Default for Spill {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            dir: PathBuf::new(),
+            bytes_max: 4 * 1024 * 1024 * 1024,
+            timeout_ms: 500,
+        }
+    }
 }
 
 /// Encryption of the connections.
@@ -150,6 +178,7 @@ impl Default for Config {
             question_timeout_ms: 10_000,
             statistics_interval_ms: 10_000,
             partitions: PartitionCounts::default(),
+            spill: Spill::default(),
             tls: Tls::default(),
             sasl: Sasl::default(),
             properties: Vec::new(),
@@ -185,6 +214,13 @@ impl Config {
         Some(Duration::from_secs(hours.saturating_mul(3600)))
     }
 
+    /// The folder of the spill, if there is one.
+    #[must_use]
+    pub fn spill_folder(&self) -> Option<&Path> {
+        let is_there = self.spill.enabled && !self.spill.dir.as_os_str().is_empty();
+        is_there.then_some(&self.spill.dir)
+    }
+
     pub(crate) fn question_timeout(&self) -> Duration {
         Duration::from_millis(self.question_timeout_ms)
     }
@@ -210,9 +246,14 @@ impl Config {
                 self.min_insync, self.replication
             ));
         }
-        if self.request_timeout_ms <= self.linger_ms || self.append_timeout_ms <= self.linger_ms {
+        let timeouts = [
+            self.request_timeout_ms,
+            self.append_timeout_ms,
+            self.spill.timeout_ms,
+        ];
+        if timeouts.iter().any(|timeout_ms| *timeout_ms <= self.linger_ms) {
             return refuse(format!(
-                "broker.kafka.linger_ms ({}) must be below request_timeout_ms and append_timeout_ms",
+                "broker.kafka.linger_ms ({}) must be below request_timeout_ms, append_timeout_ms and spill.timeout_ms",
                 self.linger_ms
             ));
         }

@@ -33,7 +33,8 @@ struct Batch {
     offsets: Vec<u64>,
     missing: usize,
     failure: Option<Undelivered>,
-    done: oneshot::Sender<Ended>,
+    /// Gone once the batch has ended: with its last report, or before, when it was given up.
+    done: Option<oneshot::Sender<Ended>>,
 }
 
 /// What travels with a record: the slot in the upper half, the place in the batch in the lower.
@@ -52,7 +53,7 @@ impl Deliveries {
             offsets: vec![0; count],
             missing: count,
             failure: None,
-            done,
+            done: Some(done),
         };
         let mut slots = self.slots.lock();
         let slot = match slots.free.pop() {
@@ -91,6 +92,21 @@ impl Deliveries {
         });
     }
 
+    /// Ends every batch under way now: nobody waits for its reports any more. Its slot is free when they have come.
+    pub fn give_up(&self, why: &Undelivered) {
+        let mut slots = self.slots.lock();
+        let given_up: Vec<_> = slots
+            .batches
+            .iter_mut()
+            .flatten()
+            .filter_map(|batch| batch.done.take())
+            .collect();
+        drop(slots);
+        for done in given_up {
+            let _ = done.send(Err(why.clone()));
+        }
+    }
+
     fn with(&self, slot: u32, change: impl FnOnce(&mut Batch)) {
         let mut slots = self.slots.lock();
         let Some(Some(batch)) = slots.batches.get_mut(slot as usize) else {
@@ -103,9 +119,11 @@ impl Deliveries {
         let ended = slots.batches[slot as usize].take();
         slots.free.push(slot);
         drop(slots);
-        if let Some(batch) = ended {
+        if let Some(batch) = ended
+            && let Some(done) = batch.done
+        {
             // Whoever asked may have gone: the records are in the topic all the same.
-            let _ = batch.done.send(match batch.failure {
+            let _ = done.send(match batch.failure {
                 None => Ok(batch.offsets),
                 Some(failure) => Err(failure),
             });
@@ -142,6 +160,22 @@ mod tests {
         assert!(ended.try_recv().is_err());
         deliveries.unsent(slot, 1, why.clone());
         assert_eq!(ended.try_recv(), Ok(Err(why)));
+    }
+
+    #[test]
+    fn what_is_given_up_ends_at_once_and_keeps_its_slot_until_its_reports_have_come() {
+        let deliveries = Deliveries::default();
+        let (slot, mut ended) = deliveries.open(2);
+        deliveries.settle(ticket(slot, 0), Ok(1));
+        let why = Undelivered::Unanswered("given up".to_owned());
+        deliveries.give_up(&why);
+        assert_eq!(ended.try_recv(), Ok(Err(why.clone())));
+        let (other, mut other_ended) = deliveries.open(1);
+        assert_ne!(other, slot, "a late report must not settle another batch");
+        deliveries.settle(ticket(slot, 1), Err(why));
+        assert_eq!(deliveries.open(1).0, slot);
+        deliveries.settle(ticket(other, 0), Ok(9));
+        assert_eq!(other_ended.try_recv(), Ok(Ok(vec![9])));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::statistics::Statistics;
 use rdkafka::util::Timeout;
 use tokio::sync::Notify;
@@ -156,6 +156,13 @@ impl Producer {
         })
     }
 
+    /// Why the client has given up for good, if it has.
+    pub fn failure(&self) -> Option<String> {
+        let is_broken = self.reports.shared.broken.load(Ordering::Acquire);
+        let fatal = is_broken.then(|| self.inner.client().fatal_error())?;
+        Some(fatal.map_or_else(|| "the client has failed".to_owned(), |(_, reason)| reason))
+    }
+
     /// Whether there is room for more.
     pub fn has_room(&self) -> bool {
         let shared = &self.reports.shared;
@@ -236,6 +243,15 @@ impl Producer {
             queued: self.queued_bytes() as u64,
             limit: self.queue_bytes_max as u64,
         }
+    }
+
+    /// Gives up everything under way: each append that waits ends at once, unanswered, and what is not sent yet never
+    /// will be. The client numbers what it sends next anew.
+    pub fn purge(&self) {
+        let why = Undelivered::Unanswered("it was given up".to_owned());
+        self.reports.shared.deliveries.give_up(&why);
+        let everything = PurgeConfig::default().queue().inflight().non_blocking();
+        self.inner.purge(everything);
     }
 
     /// Waits until everything is sent or given up.

@@ -16,6 +16,7 @@ use tidegate_schemas::Topic;
 use super::client::{OVERHEAD_BYTES, Told};
 use super::config::Config;
 use crate::error::Error;
+use crate::reader::blocking;
 
 /// The topics that are used on Kafka.
 pub const USED: [Topic; 9] = [
@@ -135,8 +136,8 @@ impl std::fmt::Display for Needed {
 ///
 /// # Errors
 /// [`Error::Topic`] for the first that does not hold what is promised, [`Error::Kafka`] when the cluster does not answer.
-pub async fn prepare(config: &Config, names: &Names, admin: &AdminClient<Told>) -> Result<(), Error> {
-    let missing = look(config, names, admin)?;
+pub async fn prepare(config: &Config, names: &Names, admin: &Arc<AdminClient<Told>>) -> Result<(), Error> {
+    let missing = look(config, names, admin).await?;
     if !missing.is_empty() {
         if !config.create_topics {
             return Err(Error::topic(
@@ -151,8 +152,14 @@ pub async fn prepare(config: &Config, names: &Names, admin: &AdminClient<Told>) 
     check_settings(config, names, admin).await
 }
 
+/// Looks on a thread for it: the question blocks.
+async fn look(config: &Config, names: &Names, admin: &Arc<AdminClient<Told>>) -> Result<Vec<Topic>, Error> {
+    let (config, names, admin) = (config.clone(), names.clone(), admin.clone());
+    blocking(move || missing(&config, &names, &admin)).await
+}
+
 /// Which topics are missing; those that are there must have the right partitions and copies.
-fn look(config: &Config, names: &Names, admin: &AdminClient<Told>) -> Result<Vec<Topic>, Error> {
+fn missing(config: &Config, names: &Names, admin: &AdminClient<Told>) -> Result<Vec<Topic>, Error> {
     let metadata = admin
         .inner()
         .fetch_metadata(None, config.question_timeout())
@@ -246,9 +253,9 @@ async fn create(
     Ok(())
 }
 
-async fn wait_for(config: &Config, names: &Names, admin: &AdminClient<Told>) -> Result<(), Error> {
+async fn wait_for(config: &Config, names: &Names, admin: &Arc<AdminClient<Told>>) -> Result<(), Error> {
     let until = tokio::time::Instant::now() + config.question_timeout();
-    while let Some(topic) = look(config, names, admin)?.first() {
+    while let Some(topic) = look(config, names, admin).await?.first() {
         if tokio::time::Instant::now() >= until {
             return Err(Error::topic(
                 names.of(*topic),

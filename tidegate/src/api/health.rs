@@ -7,6 +7,8 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use serde::Serialize;
+use tidegate_broker::Broker;
+use tidegate_broker::kafka::SpillStanding;
 
 use super::{Stage, State};
 
@@ -17,6 +19,12 @@ pub struct Readiness {
     stage: &'static str,
     /// How the audit stands with ClickHouse.
     clickhouse: String,
+    /// What waits in this process's spill for Kafka, while anything does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spill: Option<String>,
+    /// That the registry is this process's last copy, while it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<&'static str>,
     /// How the embedded engine is, when it is the ClickHouse.
     #[serde(skip_serializing_if = "Option::is_none")]
     engine: Option<String>,
@@ -61,8 +69,29 @@ pub fn readiness(state: &State) -> Readiness {
             Stage::Draining => "draining",
         },
         clickhouse,
+        spill: parts.and_then(|parts| spill(&parts.broker)),
+        registry: parts
+            .is_some_and(|parts| parts.registry.runs_on_copy())
+            .then_some("this process's last copy"),
         engine: parts.and_then(|parts| Some(parts.engine.as_ref()?.borrow().to_string())),
     }
+}
+
+/// What waits for Kafka, in words.
+fn spill(broker: &Broker) -> Option<String> {
+    let SpillStanding {
+        spills_for,
+        spilled,
+        used_bytes,
+    } = broker.spill()?;
+    let spills_for = spills_for?;
+    let full = if broker.has_space() { "" } else { "; it is full" };
+    Some(format!(
+        "Kafka is away: requests have gone into the spill for {} s; {} of {} bytes lie there, {used_bytes} bytes on the disk{full}",
+        spills_for.as_secs(),
+        spilled.requests,
+        spilled.bytes
+    ))
 }
 
 /// `GET /metrics`

@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use axum::Router;
 use axum::routing::{get, post};
+use tidegate_broker::Broker;
 use tidegate_chdb::supervise;
 use tidegate_providers::Catalogue;
 use tidegate_registry::{Registry, Writer};
@@ -50,6 +51,8 @@ pub enum Stage {
 
 /// What the routes work with, once every role has started.
 pub struct Parts {
+    /// The topics.
+    pub broker: Broker,
     /// The registry's writer, if it is this process.
     pub writer: Option<Writer>,
     /// What users configured.

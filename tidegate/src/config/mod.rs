@@ -189,6 +189,17 @@ impl Config {
         self.server.data.join("clickhouse")
     }
 
+    /// Where ingest keeps what it accepts while Kafka is away.
+    #[must_use]
+    pub fn spill_folder(&self) -> PathBuf {
+        let set = &self.broker.kafka.spill.dir;
+        if set.as_os_str().is_empty() {
+            self.server.data.join("spill")
+        } else {
+            set.clone()
+        }
+    }
+
     /// This process's last copy of the registry.
     #[must_use]
     pub fn registry_copy(&self) -> PathBuf {

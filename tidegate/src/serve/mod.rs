@@ -76,6 +76,7 @@ impl Server {
         std::fs::create_dir_all(&config.server.data)
             .with_context(|| format!("cannot make the data folder {}", config.server.data.display()))?;
         let folder = own_folder(&mut config).await?;
+        config.place_spill(shape);
         let broker = open_broker(&config).await?;
         config.check_limits(|topic| broker.message_bytes_max(topic))?;
         let state = Arc::new(State::new(Metrics::install()?));
@@ -122,6 +123,7 @@ impl Server {
     ) -> anyhow::Result<(Option<Ingest>, Roles)> {
         let catalogue = Arc::new(catalogue(config)?);
         let mut roles = Roles::default();
+        roles.watch(broker);
         let (writer, registry) = roles.registry((config, shape), broker).await?;
         let client = tidegate_egress::Client::new(&config.egress)?;
         let role = Role {
@@ -162,6 +164,7 @@ impl Server {
             tracing::warn!(%error, "the tables are not there yet; the audit tries again");
         }
         state.fill(Parts {
+            broker: broker.clone(),
             writer,
             registry,
             catalogue,
@@ -217,6 +220,21 @@ impl Server {
 }
 
 impl Config {
+    /// A process that takes webhooks spills, and one that once did sends on what it has.
+    fn place_spill(&mut self, shape: &Shape) {
+        let folder = self.spill_folder();
+        let spill = &mut self.broker.kafka.spill;
+        let was_used = folder.exists();
+        if was_used && !spill.enabled {
+            tracing::warn!(
+                folder = %folder.display(),
+                "what lies in the spill is not sent on: set broker.kafka.spill.enabled"
+            );
+        }
+        spill.enabled &= was_used || shape.has(RoleName::Ingest);
+        spill.dir = folder;
+    }
+
     fn stop_timeout(&self) -> Duration {
         Duration::from_millis(self.server.stop_timeout_ms)
     }

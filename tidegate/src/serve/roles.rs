@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
 use tidegate_broker::{Assignment, Broker};
@@ -12,7 +12,9 @@ use tidegate_chdb::supervise;
 use tidegate_ingest::{Context, Ingest};
 use tidegate_processor::Processor;
 use tidegate_providers::Catalogue;
-use tidegate_registry::{EndpointState, Entity, EntityRef, Follower, KeyFile, Registry, Write, Writer};
+use tidegate_registry::{
+    CopyError, EndpointState, Entity, EntityRef, Follower, KeyFile, Keyring, Registry, Write, Writer,
+};
 use tidegate_schemas::{Topic, UnixMillis};
 use tidegate_sinks::audit::{Audit, Status};
 use tidegate_sinks::forward::{Clock, DisableEndpoint, Forwarder};
@@ -26,6 +28,8 @@ use crate::config::Config;
 
 /// How often the registry's journal is looked after.
 const TEND_EVERY: Duration = Duration::from_secs(600);
+/// How often it is looked whether the registry's copy is old.
+const COPY_EVERY: Duration = Duration::from_secs(2);
 /// How many endpoints may wait to be switched off.
 const DISABLE_PENDING_MAX: usize = 64;
 
@@ -99,6 +103,10 @@ impl Roles {
         broker: &Broker,
     ) -> anyhow::Result<(Option<Writer>, Registry)> {
         let keyring = Arc::new(KeyFile::load_or_create(&config.key_file())?);
+        if !broker.is_connected() && !shape.has(RoleName::Api) {
+            return Ok((None, self.begin_with_copy((config, broker), keyring)?));
+        }
+        broker.connected().await?;
         let (writer, registry, follower) = if shape.has(RoleName::Api) {
             self.lead(broker).await?;
             let opened = Writer::open(broker, keyring, (&config.registry, None)).await?;
@@ -110,6 +118,44 @@ impl Roles {
         self.follow(follower);
         registry.ready().await?;
         Ok((writer, registry))
+    }
+
+    /// Begins with this process's last copy of the registry, while the broker is away.
+    fn begin_with_copy(
+        &mut self,
+        (config, broker): (&Config, &Broker),
+        keyring: Arc<Keyring>,
+    ) -> Result<Registry, CopyError> {
+        let copy = config.registry_copy();
+        let (registry, follower) = Follower::open_copy(broker, keyring, (&config.registry, true, &copy))?;
+        self.follow(follower);
+        tracing::warn!(
+            integrations = registry.read().integrations().count(),
+            "the registry is this process's last copy until the broker is back"
+        );
+        let reading = registry.clone();
+        tokio::spawn(async move {
+            if reading.ready().await.is_ok() {
+                tracing::info!("the registry's end is read: its copy is no longer needed");
+            }
+        });
+        Ok(registry)
+    }
+
+    /// Ends the process when the broker can go on only in a new one, or is back and cannot be used.
+    pub fn watch(&mut self, broker: &Broker) {
+        let broker = broker.clone();
+        self.run("broker", |stop| {
+            Box::pin(async move {
+                let fails = async {
+                    match broker.connected().await {
+                        Ok(()) => broker.failed().await,
+                        Err(refused) => refused,
+                    }
+                };
+                stop.run_until_cancelled(fails).await.map_or(Ok(()), Err)
+            })
+        });
     }
 
     /// Keeps this process's registry up to date.
@@ -124,12 +170,14 @@ impl Roles {
         let mut copy = RegistryCopy::new(role);
         self.run("registry journal", move |stop| {
             Box::pin(async move {
-                copy.save(&broker).await;
-                while tokio::time::timeout(TEND_EVERY, stop.cancelled()).await.is_err() {
-                    if let Some(writer) = &writer {
+                copy.refresh(&broker).await;
+                let mut tended = Instant::now();
+                while tokio::time::timeout(COPY_EVERY, stop.cancelled()).await.is_err() {
+                    if let Some(writer) = writer.as_ref().filter(|_| tended.elapsed() >= TEND_EVERY) {
                         writer.idle().await?;
+                        tended = Instant::now();
                     }
-                    copy.save(&broker).await;
+                    copy.refresh(&broker).await;
                 }
                 copy.save(&broker).await;
                 Ok::<(), tidegate_registry::WriteError>(())
@@ -220,6 +268,7 @@ impl Roles {
             "audit",
             "registry journal",
             "registry writer",
+            "broker",
         ] {
             let Some((_, stop)) = self.stops.iter().find(|(role, _)| *role == name) else {
                 continue;

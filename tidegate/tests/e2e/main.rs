@@ -13,6 +13,7 @@ mod queries;
 mod recorded;
 mod refusals;
 mod serving;
+mod spill;
 mod verify;
 mod webhooks;
 
