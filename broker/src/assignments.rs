@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::error::Error;
 use crate::kafka::Membership;
 
 /// A change in what a process owns.
@@ -12,6 +13,17 @@ pub enum Assignment {
     Gained(u32),
     /// The partition is somebody else's: stop at once, and say when that is done ([`Assignments::released`]).
     Lost(u32),
+}
+
+/// How far a partition is, with a few words for its next owner: at most 4 KiB, which is what Kafka takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The partition.
+    pub partition: u32,
+    /// Everything before this offset is done.
+    pub offset: u64,
+    /// What the next owner should know; may be empty.
+    pub text: String,
 }
 
 /// The changes in what a process owns; dropping it gives everything up.
@@ -54,4 +66,31 @@ impl Assignments {
             membership.released(partition);
         }
     }
+
+    /// What former owners have noted of these partitions; of some perhaps nothing.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] when the cluster does not answer.
+    pub async fn notes(&self, partitions: &[u32]) -> Result<Vec<Note>, Error> {
+        match &self.source {
+            Source::All(_) => Err(no_notes()),
+            Source::Group(membership) => membership.notes(partitions).await,
+        }
+    }
+
+    /// Notes how far partitions are, for this process or their next owner; needs
+    /// [`noted_assignments`](crate::Broker::noted_assignments).
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] when the cluster does not answer, or this process is no member of the group any more.
+    pub async fn note(&self, notes: &[Note]) -> Result<(), Error> {
+        match &self.source {
+            Source::All(_) => Err(no_notes()),
+            Source::Group(membership) => membership.note(notes).await,
+        }
+    }
+}
+
+fn no_notes() -> Error {
+    Error::Config("the embedded log keeps no notes of a group: journal instead".to_owned())
 }

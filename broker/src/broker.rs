@@ -12,7 +12,7 @@ use tidegate_schemas::{Pointer, Topic, UnixMillis};
 use crate::assignments::Assignments;
 use crate::embedded::{Condition, Config, Host, Keeper, OpenLog};
 use crate::error::{AppendError, Error};
-use crate::kafka::{self, Cluster, SpillStanding};
+use crate::kafka::{self, Cluster, Offsets, SpillStanding};
 use crate::message::{Message, Record};
 use crate::reader::{Reader, blocking};
 
@@ -210,7 +210,19 @@ impl Broker {
     pub fn assignments(&self, topic: Topic, group: &str) -> Result<Assignments, Error> {
         match &self.engine {
             Engine::Embedded(_) => Ok(Assignments::all(self.partitions(topic))),
-            Engine::Kafka(cluster) => cluster.join(topic, group).map(Assignments::of),
+            Engine::Kafka(cluster) => cluster.join(topic, group, Offsets::Follow).map(Assignments::of),
+        }
+    }
+
+    /// The same for owners that keep no journal where partitions are shared out: what they reach is noted with the
+    /// group ([`Assignments::note`]). Embedded there are no notes.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] when the client of the group cannot be made.
+    pub fn noted_assignments(&self, topic: Topic, group: &str) -> Result<Assignments, Error> {
+        match &self.engine {
+            Engine::Embedded(_) => Ok(Assignments::all(self.partitions(topic))),
+            Engine::Kafka(cluster) => cluster.join(topic, group, Offsets::Noted).map(Assignments::of),
         }
     }
 

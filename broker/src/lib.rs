@@ -18,7 +18,7 @@ mod message;
 mod metrics;
 mod reader;
 
-pub use assignments::{Assignment, Assignments};
+pub use assignments::{Assignment, Assignments, Note};
 pub use broker::Broker;
 pub use embedded::Keeper;
 pub use error::{AppendError, Damage, Error};

@@ -16,7 +16,7 @@ use super::client::{self, Told};
 use super::config::Config;
 use super::ends::Ends;
 use super::feed::Feed;
-use super::group::{Ledger, Membership};
+use super::group::{Ledger, Membership, Offsets};
 use super::message::check;
 use super::pointers;
 use super::producer::{Producer, WhenFull};
@@ -251,12 +251,12 @@ impl Cluster {
     }
 
     /// Joins a group.
-    pub fn join(&self, topic: Topic, group: &str) -> Result<Membership, Error> {
+    pub fn join(&self, topic: Topic, group: &str, offsets: Offsets) -> Result<Membership, Error> {
         let told = self.told("member");
         Membership::join(
             &self.config,
             (&self.names, told, self.ledger.clone()),
-            (topic, group),
+            (topic, group, offsets),
         )
     }
 

@@ -2,7 +2,7 @@
 //! nothing: its partitions stay paused, and owners read from the offset in their journal. One thread polls, so that
 //! heartbeats and rebalances never wait for work.
 //! In: what owners have reached, and that they have ended. Out: partitions gained and lost; offsets committed, which
-//! only show lag.
+//! only show lag. Where an owner keeps no journal it notes with the group what it has reached, and a few words more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::client::{self, Told};
 use super::config::Config;
 use super::topics::Names;
-use crate::assignments::Assignment;
+use crate::assignments::{Assignment, Note};
 use crate::error::Error;
 use crate::metrics;
 
@@ -54,12 +54,24 @@ impl Ledger {
     }
 }
 
+/// Whether the offsets that a group keeps are its owners' own notes, or follow what their journals say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offsets {
+    /// They only show lag: the thread that polls commits what the owners have reached.
+    Follow,
+    /// They are the truth: owners note them themselves.
+    Noted,
+}
+
 /// A membership; it ends when this is dropped.
 pub struct Membership {
     changes: mpsc::Receiver<Assignment>,
     held: Arc<Held>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
+    consumer: Arc<BaseConsumer<Member>>,
+    topic: String,
+    timeout: Duration,
 }
 
 /// The owners that run in this process, by partition.
@@ -177,7 +189,7 @@ impl Membership {
     pub fn join(
         config: &Config,
         (names, told, ledger): (&Names, Told, Arc<Ledger>),
-        (topic, group): (Topic, &str),
+        (topic, group, offsets): (Topic, &str, Offsets),
     ) -> Result<Self, Error> {
         // A change for every partition, gained and lost, fits: the thread that polls need not wait.
         let (tell, changes) = mpsc::channel(2 * config.partitions_of(topic) as usize + 16);
@@ -193,20 +205,25 @@ impl Membership {
         let consumer: BaseConsumer<Member> = client::member(config, group)
             .create_with_context(member)
             .map_err(|error| failed(&error))?;
+        let consumer = Arc::new(consumer);
         consumer
             .subscribe(&[names.of(topic)])
             .map_err(|error| failed(&error))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, name) = (stop.clone(), names.of(topic).to_owned());
+        let (stopped, name, polled) = (stop.clone(), names.of(topic).to_owned(), consumer.clone());
+        let followed = (offsets == Offsets::Follow).then_some(ledger);
         let thread = std::thread::Builder::new()
             .name(format!("kafka-{group}"))
-            .spawn(move || poll(&consumer, (topic, &name), (&ledger, &stopped)))
+            .spawn(move || poll(&polled, (topic, &name), (followed.as_deref(), &stopped)))
             .map_err(Error::io("start a thread that polls a group"))?;
         Ok(Self {
             changes,
             held,
             stop,
             thread: Some(thread),
+            consumer,
+            topic: names.of(topic).to_owned(),
+            timeout: config.question_timeout(),
         })
     }
 
@@ -216,6 +233,56 @@ impl Membership {
             Some(change) => change,
             None => std::future::pending().await,
         }
+    }
+
+    /// What was last noted of these partitions; nothing of those of which nothing was.
+    pub async fn notes(&self, partitions: &[u32]) -> Result<Vec<Note>, Error> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, i32::try_from(*partition).unwrap_or(i32::MAX));
+        }
+        let (consumer, timeout) = (self.consumer.clone(), self.timeout);
+        let failed =
+            |error: KafkaError| Error::kafka(format!("read what is noted of {}", self.topic), &error);
+        let asked = tokio::task::spawn_blocking(move || consumer.committed_offsets(list, timeout)).await;
+        let answer = asked.map_err(|_| Error::Closed)?.map_err(failed)?;
+        let mut notes = Vec::new();
+        for element in answer.elements() {
+            element.error().map_err(failed)?;
+            let offset = element.offset().to_raw().map(u64::try_from);
+            if let (Ok(partition), Some(Ok(offset))) = (u32::try_from(element.partition()), offset) {
+                notes.push(Note {
+                    partition,
+                    offset,
+                    text: element.metadata().to_owned(),
+                });
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Notes with the group how far its partitions are; returns once Kafka has it. Whoever is no member any more is
+    /// refused.
+    pub async fn note(&self, notes: &[Note]) -> Result<(), Error> {
+        let failed = |error: KafkaError| Error::kafka(format!("note how far {} is", self.topic), &error);
+        let mut list = TopicPartitionList::new();
+        for note in notes {
+            let partition = i32::try_from(note.partition).unwrap_or(i32::MAX);
+            let offset = Offset::Offset(i64::try_from(note.offset).unwrap_or(i64::MAX));
+            let mut element = list.add_partition(&self.topic, partition);
+            element.set_offset(offset).map_err(failed)?;
+            element.set_metadata(&note.text);
+        }
+        let consumer = self.consumer.clone();
+        let noting = tokio::task::spawn_blocking(move || consumer.commit(&list, CommitMode::Sync));
+        // The client itself would wait for as long as the cluster is away.
+        let Ok(noted) = tokio::time::timeout(self.timeout, noting).await else {
+            return Err(Error::kafka(
+                format!("note how far {} is", self.topic),
+                &"no answer within broker.kafka.question_timeout_ms",
+            ));
+        };
+        noted.map_err(|_| Error::Closed)?.map_err(failed)
     }
 
     /// The owner of a partition has ended: nothing of it runs any more.
@@ -238,8 +305,13 @@ impl Drop for Membership {
 fn poll(
     consumer: &BaseConsumer<Member>,
     (topic, name): (Topic, &str),
-    (ledger, stop): (&Ledger, &AtomicBool),
+    (ledger, stop): (Option<&Ledger>, &AtomicBool),
 ) {
+    let follow = || {
+        if let Some(ledger) = ledger {
+            commit(consumer, name, &ledger.take(topic));
+        }
+    };
     let mut committed = Instant::now();
     while !stop.load(Ordering::Acquire) {
         if let Some(Err(error)) = consumer.poll(POLL) {
@@ -248,10 +320,10 @@ fn poll(
         }
         if committed.elapsed() >= COMMIT_EVERY {
             committed = Instant::now();
-            commit(consumer, name, &ledger.take(topic));
+            follow();
         }
     }
-    commit(consumer, name, &ledger.take(topic));
+    follow();
 }
 
 /// Commits offsets of partitions that are assigned; nothing is decided by them, so nobody waits.

@@ -31,7 +31,7 @@ mod trouble;
 
 pub(crate) use cluster::Cluster;
 pub use config::{Config, Sasl, Spill, Tls};
-pub(crate) use group::Membership;
+pub(crate) use group::{Membership, Offsets};
 pub use message::HEADER;
 pub(crate) use reader::Reader;
 pub use requests::SpillStanding;

@@ -18,8 +18,8 @@ use super::config::Config;
 use crate::error::Error;
 use crate::reader::blocking;
 
-/// The topics that are used on Kafka.
-pub const USED: [Topic; 9] = [
+/// The topics that are used on Kafka: all but `audit`, in whose place stand the notes of the audit's groups.
+pub const USED: [Topic; 8] = [
     Topic::Requests,
     Topic::Events,
     Topic::Outcomes,
@@ -28,7 +28,6 @@ pub const USED: [Topic; 9] = [
     Topic::State,
     Topic::Retries,
     Topic::Registry,
-    Topic::Audit,
 ];
 
 /// How often, and for how long, a topic that was just made is looked for.

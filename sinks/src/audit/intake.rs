@@ -53,6 +53,10 @@ impl Readers {
         }
     }
 
+    fn give_up(&mut self, partition: u32) {
+        self.readers.remove(&partition);
+    }
+
     fn at(&mut self, partition: u32, from: u64) -> &mut Reader {
         let (broker, topic) = (&self.broker, self.topic);
         let reader = self
@@ -64,12 +68,13 @@ impl Readers {
     }
 }
 
-/// Reads what waits behind the offsets that `reached` names, up to the limits. Each partition first gets an equal share
+/// Reads what waits behind the offsets that `reached` names, up to the limits; a partition of which it names none is
+/// somebody else's. Each partition first gets an equal share
 /// of them, beginning at `first`, so that a partition with a backlog cannot keep the others waiting.
 pub(crate) async fn cut(
     readers: &mut Readers,
     config: &Config,
-    (first, reached): (u32, impl Fn(u32) -> u64),
+    (first, reached): (u32, impl Fn(u32) -> Option<u64>),
 ) -> Result<Cut, Error> {
     let topic = readers.topic;
     let count = readers.broker.partitions(topic);
@@ -78,7 +83,10 @@ pub(crate) async fn cut(
     let latest = readers.broker.latest(topic).await?;
     for partition in (0..count).map(|index| (first + index) % count) {
         let there = latest.get(partition as usize).cloned().unwrap_or(0..0);
-        let reached = reached(partition);
+        let Some(reached) = reached(partition) else {
+            readers.give_up(partition);
+            continue;
+        };
         if there.end > reached {
             cut.lost += there.start.saturating_sub(reached);
             waiting.push(OffsetRange {

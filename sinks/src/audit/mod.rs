@@ -2,7 +2,8 @@
 //!
 //! [`Audit`] reads `requests`, `outcomes` and `attempts` and writes a block of rows a second into each of the tables
 //! `webhook_requests`, `webhook_events` and `delivery_attempts`. A block is journalled with its token and offset ranges
-//! before its insert, so that a retry repeats exactly it; after a takeover the tables' keys make repeats one. While
+//! before its insert, so that a retry repeats exactly it; after a takeover the tables' keys make repeats one. On Kafka any
+//! number of processes share the partitions, and each journals its blocks beside its groups' offsets. While
 //! ClickHouse is away rows wait in their topics. Bodies are masked before they are written.
 //!
 //! [`migrate`] brings the tables and views there, [`Reader`] asks them, and [`Search`] makes the questions of the CLI
@@ -13,6 +14,7 @@ mod block;
 mod client;
 mod config;
 mod error;
+mod holding;
 mod insert;
 mod intake;
 mod ledger;

@@ -11,6 +11,7 @@ use clickhouse::error::Result;
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 use tidegate_schemas::UnixMillis;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{execute, within};
@@ -92,8 +93,13 @@ impl Rollups {
         }
     }
 
-    /// Looks for due minutes until `shutdown`. What fails is tried again at the next look.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> std::result::Result<(), Error> {
+    /// Looks for due minutes until `shutdown`, while it is this process's turn. What fails is tried again at the next
+    /// look.
+    pub(crate) async fn run(
+        mut self,
+        shutdown: CancellationToken,
+        is_ours: watch::Receiver<bool>,
+    ) -> std::result::Result<(), Error> {
         let interval = self.config.rollup_interval().max(Duration::from_millis(1));
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -101,6 +107,12 @@ impl Rollups {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = shutdown.cancelled() => return Ok(()),
+            }
+            if !*is_ours.borrow() {
+                // Another process sums up meanwhile: what it has seen is asked for when the turn comes back.
+                self.seen = [None; ROLLUPS.len()];
+                self.last_run = 0;
+                continue;
             }
             tokio::select! {
                 done = self.look() => if let Err(error) = done {

@@ -1,16 +1,18 @@
-//! The audit at work: one task a table cuts a block each `block_wait`, journals it, and brings it into ClickHouse.
-//! In: the topics `requests`, `outcomes` and `attempts`. Out: rows. While ClickHouse is away the rows wait in their
-//! topics, which the broker keeps for it; after a restart the block in flight is repeated exactly.
+//! The audit at work: one task a table cuts a block each `block_wait`, over the partitions that are this process's,
+//! journals it, and brings it into ClickHouse. In: the topics `requests`, `outcomes` and `attempts`. Out: rows. While
+//! ClickHouse is away the rows wait in their topics, which the broker keeps for it; after a restart the block in flight
+//! is repeated exactly. Where partitions go to another process, it goes on where this one has stopped.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tidegate_broker::{Broker, Keeper, Message};
+use tidegate_broker::{Assignment, Broker, Keeper, Message};
 use tidegate_providers::Catalogue;
 use tidegate_registry::Registry;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +21,8 @@ use super::block::{Block, announce};
 use super::client::connect;
 use super::config::Config;
 use super::error::Error;
-use super::insert::{Inserter, Stopped};
+use super::holding::{Begun, Holding};
+use super::insert::Inserter;
 use super::intake::{Readers, cut, repeat};
 use super::ledger::{Announced, Ledger};
 use super::masking::Masker;
@@ -28,6 +31,9 @@ use super::migrate::migrate;
 use super::rollup::Rollups;
 use super::status::Status;
 use super::table::Table;
+
+/// How long a block may take to arrive once one of its partitions has gone to another process.
+const HAND_OVER: Duration = Duration::from_secs(3);
 
 /// The audit of one process.
 pub struct Audit {
@@ -92,15 +98,15 @@ impl Audit {
     /// another process has taken over.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let client = connect(&self.config)?;
-        let ledger = Ledger::open(&self.broker).await?;
-        for (&(table, partition), floor) in &self.floors.0 {
-            floor.store(ledger.reached(table, partition), Ordering::Release);
-        }
+        let ledger = match self.broker.is_shared() {
+            true => None,
+            false => Some(self.ledger().await?),
+        };
         if !self.migrated(&shutdown).await? {
             return Ok(());
         }
         let stop = shutdown.child_token();
-        let ledger = Arc::new(Mutex::new(ledger));
+        let sums_up = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         for table in Table::ALL {
             let inserter = Inserter {
@@ -113,15 +119,18 @@ impl Audit {
                 table,
                 inserter,
                 readers: Readers::new(self.broker.clone(), table.topic()),
+                holding: Holding::new(&self.broker, table, ledger.clone())?,
+                begun: None,
                 broker: self.broker.clone(),
                 masker: self.masker.clone(),
-                ledger: Arc::clone(&ledger),
                 floors: Arc::clone(&self.floors),
+                sums_up: (table == Table::Events).then(|| sums_up.clone()),
                 turn: 0,
             };
             tasks.spawn(writer.run());
         }
-        tasks.spawn(Rollups::new(client, &self.config).run(stop.clone()));
+        let rollups = Rollups::new(client, &self.config);
+        tasks.spawn(rollups.run(stop.clone(), sums_up.subscribe()));
         let mut ended = Ok(());
         while let Some(task) = tasks.join_next().await {
             let result = task.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
@@ -129,6 +138,15 @@ impl Audit {
             ended = ended.and(result);
         }
         ended
+    }
+
+    /// The journal of the embedded log, and from it what the broker may free.
+    async fn ledger(&self) -> Result<Arc<Mutex<Ledger>>, Error> {
+        let ledger = Ledger::open(&self.broker).await?;
+        for (&(table, partition), floor) in &self.floors.0 {
+            floor.store(ledger.reached(table, partition), Ordering::Release);
+        }
+        Ok(Arc::new(Mutex::new(ledger)))
     }
 
     /// Migrates; `false` when the process is to end first.
@@ -160,48 +178,98 @@ struct TableWriter {
     broker: Broker,
     readers: Readers,
     masker: Masker,
-    ledger: Arc<Mutex<Ledger>>,
+    holding: Holding,
+    /// A block that was on its way and is not repeated yet.
+    begun: Option<Begun>,
     floors: Arc<Floors>,
+    /// Says whether this process sums minutes up: that of the table whose partition 0 decides it.
+    sums_up: Option<watch::Sender<bool>>,
     turn: u32,
 }
 
 impl TableWriter {
     async fn run(mut self) -> Result<(), Error> {
-        let in_flight = self.ledger.lock().await.in_flight(self.table).cloned();
-        if let Some(announced) = in_flight {
-            let messages = repeat(&self.broker, self.table.topic(), &announced.ranges).await?;
-            if self.write(announced, messages).await?.is_err() {
-                return Ok(());
-            }
-        }
         let mut ticks = tokio::time::interval(self.inserter.config.block_wait());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let shutdown = self.inserter.shutdown.clone();
         loop {
             tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.leave().await,
+                change = self.holding.changed() => {
+                    self.take(change).await;
+                    continue;
+                }
                 _ = ticks.tick() => {}
-                () = shutdown.cancelled() => return Ok(()),
+            }
+            if !self.resume().await? {
+                continue;
             }
             while self.write_next().await? {
                 if shutdown.is_cancelled() {
-                    return Ok(());
+                    return self.leave().await;
                 }
             }
         }
     }
 
+    async fn take(&mut self, change: Assignment) {
+        self.holding.take(change).await;
+        if let Some(sums_up) = &self.sums_up {
+            let is_ours = match change {
+                Assignment::Gained(0) => true,
+                Assignment::Lost(0) => false,
+                Assignment::Gained(_) | Assignment::Lost(_) => return,
+            };
+            sums_up.send_replace(is_ours);
+        }
+    }
+
+    /// What has arrived is noted, so that the next start repeats nothing.
+    async fn leave(mut self) -> Result<(), Error> {
+        let left = self.holding.leave().await;
+        self.or_later(left).map(|_| ())
+    }
+
+    /// Asks where gained partitions go on, and repeats the block that was on its way; `false` when that has to wait.
+    async fn resume(&mut self) -> Result<bool, Error> {
+        match self.holding.resume().await {
+            Ok(begun) => self.begun = begun.or(self.begun.take()),
+            Err(error) => return self.or_later(Err(error)),
+        }
+        let Some(begun) = self.begun.take() else {
+            return Ok(true);
+        };
+        let messages = match repeat(&self.broker, self.table.topic(), begun.ranges()).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                self.begun = Some(begun);
+                return self.or_later(Err(error));
+            }
+        };
+        let is_held = begun
+            .ranges()
+            .iter()
+            .all(|range| self.holding.reached(range.partition) == Some(range.from));
+        let again = begun.again(self.table, &messages);
+        match again.filter(|_| is_held || matches!(begun, Begun::Announced(_))) {
+            Some(announced) => self.write(announced, messages).await,
+            // Cut anew it arrives too, and the tables' keys make its repeats one.
+            None => Ok(true),
+        }
+    }
+
     /// Cuts the next block and writes it; says whether more waits than fitted into it.
     async fn write_next(&mut self) -> Result<bool, Error> {
-        let (table, topic) = (self.table, self.table.topic());
-        let floors = Arc::clone(&self.floors);
-        let reached = |partition| {
-            floors
-                .at(table, partition)
-                .map_or(0, |floor| floor.load(Ordering::Acquire))
-        };
+        let topic = self.table.topic();
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn % self.broker.partitions(topic);
-        let cut = cut(&mut self.readers, &self.inserter.config, (first, reached)).await?;
+        let holding = &self.holding;
+        let reached = |partition| holding.reached(partition);
+        let cut = match cut(&mut self.readers, &self.inserter.config, (first, reached)).await {
+            Ok(cut) => cut,
+            Err(error) => return self.or_later(Err(error)),
+        };
         if cut.lost > 0 {
             metrics::lost(topic, cut.lost);
             tracing::error!(
@@ -212,21 +280,21 @@ impl TableWriter {
         }
         if cut.ranges.is_empty() {
             metrics::waiting(topic, 0);
-            let settled = self.ledger.lock().await.settle(table).await;
+            let settled = self.holding.settle().await;
             return self.or_later(settled).map(|_| false);
         }
-        let announced = announce(table, cut.ranges, &cut.messages);
-        let noted = self.ledger.lock().await.announce(table, announced.clone()).await;
+        let announced = announce(self.table, cut.ranges, &cut.messages);
+        let noted = self.holding.announce(&announced).await;
         if !self.or_later(noted)? {
             return Ok(false);
         }
-        let is_written = self.write(announced, cut.messages).await?.is_ok();
+        let is_written = self.write(announced, cut.messages).await?;
         Ok(is_written && cut.full)
     }
 
-    /// Whether the journal took an entry; `false` when it will later (the log is full).
-    fn or_later(&self, noted: Result<(), Error>) -> Result<bool, Error> {
-        match noted {
+    /// Whether what was asked for was done; `false` when it will be later (the log is full, Kafka is away).
+    fn or_later(&self, done: Result<(), Error>) -> Result<bool, Error> {
+        match done {
             Ok(()) => Ok(true),
             Err(error) if error.is_retryable() => {
                 self.inserter.status.failed(&error.to_string());
@@ -236,11 +304,9 @@ impl TableWriter {
         }
     }
 
-    async fn write(
-        &self,
-        announced: Announced,
-        messages: Vec<Message>,
-    ) -> Result<Result<(), Stopped>, Error> {
+    /// Brings a block into ClickHouse; `false` when the process is to end first, or the block's partitions have gone to
+    /// another process, which repeats it.
+    async fn write(&mut self, announced: Announced, messages: Vec<Message>) -> Result<bool, Error> {
         let (table, masker) = (self.table, self.masker.clone());
         let ranges = announced.ranges.clone();
         let building =
@@ -248,14 +314,33 @@ impl TableWriter {
         let block = building
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        if let Err(stopped) = self.inserter.insert(&block).await {
-            return Ok(Err(stopped));
-        }
-        for range in ranges {
-            if let Some(floor) = self.floors.at(table, range.partition) {
-                floor.fetch_max(range.to, Ordering::AcqRel);
+        let mut changes = Vec::new();
+        let inserted = {
+            let mut inserting = std::pin::pin!(self.inserter.insert(&block));
+            loop {
+                tokio::select! {
+                    inserted = &mut inserting => break Some(inserted),
+                    change = self.holding.changed() => {
+                        changes.push(change);
+                        if matches!(change, Assignment::Lost(lost) if ranges.iter().any(|it| it.partition == lost)) {
+                            break tokio::time::timeout(HAND_OVER, &mut inserting).await.ok();
+                        }
+                    }
+                }
+            }
+        };
+        let is_inserted = matches!(inserted, Some(Ok(())));
+        if is_inserted {
+            self.holding.arrived(&ranges);
+            for range in &ranges {
+                if let Some(floor) = self.floors.at(table, range.partition) {
+                    floor.fetch_max(range.to, Ordering::AcqRel);
+                }
             }
         }
-        Ok(Ok(()))
+        for change in changes {
+            self.take(change).await;
+        }
+        Ok(is_inserted)
     }
 }

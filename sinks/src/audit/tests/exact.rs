@@ -6,7 +6,7 @@ use super::*;
 
 async fn everything(house: &House, table: Table) -> (Vec<Message>, Vec<OffsetRange>) {
     let mut readers = Readers::new(house.broker.clone(), table.topic());
-    let cut = cut(&mut readers, &house.config, (0, |_| 0))
+    let cut = cut(&mut readers, &house.config, (0, |_| Some(0)))
         .await
         .expect("the log can be read");
     (cut.messages, cut.ranges)
@@ -65,7 +65,7 @@ async fn blocks_cut_differently_after_a_takeover_count_once() {
             let mut readers = Readers::new(house.broker.clone(), table.topic());
             let mut reached = std::collections::BTreeMap::new();
             for turn in 0.. {
-                let at = |partition| reached.get(&partition).copied().unwrap_or(0);
+                let at = |partition| Some(reached.get(&partition).copied().unwrap_or(0));
                 let first = turn % house.broker.partitions(table.topic());
                 let cut = cut(&mut readers, &config, (first, at))
                     .await
