@@ -121,6 +121,6 @@ fn decode(bytes: &[u8], tables: &mut Tables) -> Result<Applied, String> {
         next: head.next,
         epoch: head.epoch,
         on_copy: true,
-        stopped: false,
+        ..Applied::default()
     })
 }

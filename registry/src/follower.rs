@@ -134,6 +134,7 @@ impl Follower {
         self.shared.applied.send_modify(|applied| {
             applied.next = next;
             applied.epoch = self.replay.epoch;
+            applied.replay.clone_from(&self.replay);
         });
     }
 }

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use tidegate_schemas::Secret;
 
@@ -91,11 +92,13 @@ impl Keyring {
     /// current one. `purpose` must be a constant text of the program.
     #[must_use]
     pub fn derive(&self, purpose: &'static str) -> Secret {
-        let mut hash = Sha256::new();
-        hash.update(b"tidegate derived key\0");
-        hash.update(self.current().derivation.expose());
-        hash.update(purpose.as_bytes());
-        Secret::new(hash.finalize().to_vec())
+        self.current().derive(purpose)
+    }
+
+    /// The same from the key of this id; `None` when that is not at hand.
+    pub(crate) fn derive_from(&self, key_id: &str, purpose: &'static str) -> Option<Secret> {
+        let key = self.keys.iter().find(|key| key.id == key_id)?;
+        Some(key.derive(purpose))
     }
 
     /// Seals every secret of `entity` that is not sealed yet.
@@ -194,6 +197,15 @@ impl Key {
             cipher,
             derivation: bytes.clone(),
         })
+    }
+
+    /// HKDF-SHA256; the encryption key itself seals secrets and nothing else.
+    fn derive(&self, purpose: &'static str) -> Secret {
+        let mut derived = [0u8; KEY_BYTES];
+        Hkdf::<Sha256>::new(Some(b"tidegate"), self.derivation.expose())
+            .expand(purpose.as_bytes(), &mut derived)
+            .expect("32 bytes are far below the limit of an expansion");
+        Secret::new(derived)
     }
 
     fn open(&self, bound_to: &[u8], text: &str) -> Option<Secret> {

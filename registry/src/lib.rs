@@ -7,9 +7,11 @@
 //!
 //! Knows no provider's definition and no HTTP: what a provider demands is handed in as plain facts.
 
+mod call;
 mod change;
 mod config;
 mod copy;
+mod desk;
 mod entity;
 mod file;
 mod follower;
@@ -22,9 +24,11 @@ mod registry;
 mod tables;
 mod writer;
 
+pub use call::CallError;
 pub use change::{Change, DecodeError};
 pub use config::Config;
 pub use copy::CopyError;
+pub use desk::{Desk, Pass, PassError};
 pub use entity::{
     ApiKey, ApiKeyId, Connection, ConnectionDetails, Debounce, DebounceSettings, Edge, Endpoint,
     EndpointState, Entity, EntityRef, Environment, FloodPolicy, FloodSettings, Integration, IntegrationFlags,

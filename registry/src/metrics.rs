@@ -6,6 +6,7 @@ const APPLIED: &str = "tidegate_registry_applied_offset";
 const CONNECTIONS: &str = "tidegate_registry_connections";
 const END_TIMEOUTS: &str = "tidegate_registry_end_timeouts_total";
 const CHANGES: &str = "tidegate_registry_changes_written_total";
+const PASSED: &str = "tidegate_registry_writes_passed_total";
 const REFUSED: &str = "tidegate_registry_writes_refused_total";
 
 /// Tells the recorder what these metrics mean.
@@ -20,6 +21,10 @@ pub fn describe() {
         "verdicts that could not wait for the end of the registry to be read"
     );
     describe_counter!(CHANGES, "changes that were written");
+    describe_counter!(
+        PASSED,
+        "writes that were passed on to the process that writes, by what came of the passing"
+    );
     describe_counter!(REFUSED, "writes that were refused, by reason");
 }
 
@@ -42,4 +47,9 @@ pub(crate) fn written(changes: usize) {
 /// A write was refused.
 pub(crate) fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+/// A write was passed on.
+pub(crate) fn passed(result: &'static str) {
+    counter!(PASSED, "result" => result).increment(1);
 }

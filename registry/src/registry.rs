@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use tidegate_broker::Broker;
+use tidegate_broker::journal::Replay;
 use tidegate_schemas::{Secret, Topic};
 use tokio::sync::watch;
 
@@ -48,6 +49,8 @@ pub(crate) struct Applied {
     pub(crate) on_copy: bool,
     /// Nothing more will be applied.
     pub(crate) stopped: bool,
+    /// Where the reading of the journal stands, for who takes it over.
+    pub(crate) replay: Replay,
 }
 
 /// The registry's end was not read in time, or nobody reads it any more: what is in memory may be old.
@@ -147,6 +150,26 @@ impl Registry {
             copy::encode(&tables, &self.shared.applied.borrow())
         };
         copy::write(path, &bytes)
+    }
+
+    /// The offset at which the writer has opened the journal that wrote last, as far as is known.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.shared.applied.borrow().epoch
+    }
+
+    /// Waits for an `open` behind the one at `epoch`; `false` when nothing is read any more.
+    pub(crate) async fn opened_above(&self, epoch: u64) -> bool {
+        let mut applied = self.shared.applied.subscribe();
+        let opened = applied
+            .wait_for(|applied| applied.epoch > epoch || applied.stopped)
+            .await;
+        opened.is_ok_and(|applied| applied.epoch > epoch)
+    }
+
+    /// Where the reading of the journal stands once everything below `end` is applied.
+    pub(crate) async fn replayed(&self, end: u64) -> Result<Replay, NotReadToEnd> {
+        self.applied_up_to(end).await?;
+        Ok(self.shared.applied.borrow().replay.clone())
     }
 
     /// Waits until everything below `end` is applied.

@@ -1,5 +1,6 @@
 //! A customer's HTTP server for tests. In: deliveries to any path. Out: each as it came (method, path, headers, raw
-//! body), in order, or to whoever takes them. Answers 200, or 503 to the first so many requests of a path when told so;
+//! body), in order, or to whoever takes them. Answers 200, or 503 to the first so many requests of a path
+//! or any status to all of them when told so;
 //! a path that is held is answered only when it is let go. Verifies nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,7 @@ type Take = Box<dyn Fn(Received) + Send + Sync>;
 
 struct Shared {
     failing: Mutex<BTreeMap<String, u32>>,
+    statuses: Mutex<BTreeMap<String, StatusCode>>,
     held: watch::Sender<BTreeSet<String>>,
     received: Arc<Mutex<Vec<Received>>>,
     take: Take,
@@ -70,6 +72,7 @@ impl Receiver {
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared {
             failing: Mutex::default(),
+            statuses: Mutex::default(),
             held: watch::Sender::default(),
             received,
             take,
@@ -94,6 +97,15 @@ impl Receiver {
     /// Answers 503 to the next `requests` of a path.
     pub fn fail(&self, path: &str, requests: u32) {
         lock(&self.shared.failing).insert(path.to_owned(), requests);
+    }
+
+    /// Answers every request of a path with this status from now on.
+    ///
+    /// # Panics
+    /// When it is no status.
+    pub fn answer(&self, path: &str, status: u16) {
+        let status = StatusCode::from_u16(status).expect("an HTTP status");
+        lock(&self.shared.statuses).insert(path.to_owned(), status);
     }
 
     /// Answers no request of a path any more; they wait.
@@ -150,7 +162,10 @@ async fn receive(
             *left -= 1;
             StatusCode::SERVICE_UNAVAILABLE
         }
-        _ => StatusCode::OK,
+        _ => lock(&shared.statuses)
+            .get(&path)
+            .copied()
+            .unwrap_or(StatusCode::OK),
     };
     (shared.take)(Received {
         method: method.to_string(),

@@ -258,7 +258,11 @@ impl Server {
         }
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<String, String> {
+    /// POSTs JSON to a path of the admin socket.
+    ///
+    /// # Errors
+    /// The status and the problem, or why there is no answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<String, String> {
         let answer = self
             .http
             .post(format!("http://tidegate{path}"))

@@ -10,6 +10,7 @@ use super::progress::Telling;
 use super::round::{Round, Slice};
 use super::{Changes, JournalError, Replay, Tables, step};
 use crate::broker::Broker;
+use crate::error::Error;
 use crate::message::Record;
 
 /// Room in a journal message for its metadata.
@@ -95,28 +96,9 @@ impl Journal {
         tables: &mut T,
         mut progress: impl FnMut(Progress),
     ) -> Result<(Journal, u64), JournalError> {
-        let Place {
-            topic,
-            partition,
-            address,
-        } = place.into();
-        let meta = JournalMeta {
-            v: WRITE_VERSION,
-            kind: JournalKind::Open,
-            epoch: 0,
-            input: 0,
-            changes_bytes: 0,
-            round_start: None,
-            round_complete: false,
-            address,
-        };
-        let record = journal_record((topic, partition), &meta, Bytes::new());
-        let offsets = broker
-            .append(vec![record])
-            .await
-            .map_err(JournalError::append((topic, partition, 0)))?;
-        let epoch = offsets[0];
-        step("opened", (topic, partition));
+        let place = place.into();
+        let (topic, partition) = (place.topic, place.partition);
+        let epoch = append_open(broker, place).await?;
         let mut replay = Replay::default();
         let mut telling = Telling::of((topic, partition));
         let mut reader = broker.reader(topic, partition, 0);
@@ -139,20 +121,45 @@ impl Journal {
             progress(come);
         }
         telling.ended(epoch);
-        let round = Round::after(&replay);
-        let (input, completed_at) = (replay.input, broker.now());
-        let journal = Journal {
+        let journal = Journal::over(broker, (topic, partition, epoch), &replay);
+        Ok((journal, replay.input))
+    }
+
+    /// Takes a journal over that this process follows already: appends `open`, and takes from `replayed` where the
+    /// follower stands once it has read that offset, the `open` itself. Nothing is read a second time.
+    ///
+    /// # Errors
+    /// [`JournalError`]; [`Error::Closed`] among them when the follower has stopped.
+    pub async fn open_followed(
+        broker: &Broker,
+        place: impl Into<Place>,
+        replayed: impl AsyncFnOnce(u64) -> Option<Replay>,
+    ) -> Result<Journal, JournalError> {
+        let place = place.into();
+        let (topic, partition) = (place.topic, place.partition);
+        let epoch = append_open(broker, place).await?;
+        let replay = replayed(epoch).await.ok_or(Error::Closed)?;
+        Ok(Journal::over(broker, (topic, partition, epoch), &replay))
+    }
+
+    fn over(broker: &Broker, (topic, partition, epoch): (Topic, u32, u64), replay: &Replay) -> Journal {
+        Journal {
             broker: broker.clone(),
             topic,
             partition,
             epoch,
             next: epoch + 1,
-            input,
-            round,
-            completed_at,
+            input: replay.input,
+            round: Round::after(replay),
+            completed_at: broker.now(),
             ended: None,
-        };
-        Ok((journal, input))
+        }
+    }
+
+    /// Whether it writes nothing any more: another has opened it, or it is in doubt.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
     }
 
     /// The offset that the next commit's message will get; its outputs name it.
@@ -305,6 +312,32 @@ impl Journal {
             },
         }
     }
+}
+
+/// Appends `open`, whose offset is the new owner's epoch.
+async fn append_open(broker: &Broker, place: Place) -> Result<u64, JournalError> {
+    let Place {
+        topic,
+        partition,
+        address,
+    } = place;
+    let meta = JournalMeta {
+        v: WRITE_VERSION,
+        kind: JournalKind::Open,
+        epoch: 0,
+        input: 0,
+        changes_bytes: 0,
+        round_start: None,
+        round_complete: false,
+        address,
+    };
+    let record = journal_record((topic, partition), &meta, Bytes::new());
+    let offsets = broker
+        .append(vec![record])
+        .await
+        .map_err(JournalError::append((topic, partition, 0)))?;
+    step("opened", (topic, partition));
+    offsets.first().copied().ok_or(JournalError::Read(Error::Closed))
 }
 
 fn journal_record((topic, partition): (Topic, u32), meta: &JournalMeta, value: Bytes) -> Record {

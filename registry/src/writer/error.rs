@@ -1,9 +1,24 @@
 //! Why a write is refused or fails. A refusal has changed nothing.
 
+use std::time::Duration;
+
 use tidegate_broker::journal::JournalError;
 
+use crate::call::CallError;
 use crate::entity::EntityRef;
 use crate::tables::ReadError;
+
+/// The labels that a writer's refusals may have.
+const LABELS: [&str; 8] = [
+    "conflict",
+    "taken",
+    "not_found",
+    "invalid",
+    "not_awaited",
+    "too_large",
+    "unreadable",
+    "journal",
+];
 
 /// A write that was refused or has failed.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +81,41 @@ pub enum WriteError {
     /// The journal did not take it; when it says so, another process writes the registry now.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// No process that writes the registry was reached.
+    #[error(
+        "nobody takes writes of the registry for {waited:?} ({last}); nothing was written: start a process with the \
+         role api, or look into its log"
+    )]
+    NoWriter {
+        /// How long was waited.
+        waited: Duration,
+        /// What the last try came to.
+        last: String,
+    },
+    /// The writer was asked and did not answer.
+    #[error(
+        "the registry's writer ({writer}) did not answer ({reason}): the write may be done or not, look before you \
+         repeat it"
+    )]
+    Unanswered {
+        /// Where it is.
+        writer: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The writer, another process, refused it or has failed.
+    #[error("{text}")]
+    Elsewhere {
+        /// Its error's label.
+        label: &'static str,
+        /// Its words.
+        text: String,
+        /// Whether the same may succeed later.
+        is_retryable: bool,
+    },
+    /// What two processes say to one another cannot be opened.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// It is written, but this process has stopped reading the registry.
     #[error("the write is durable, but this process has stopped reading the registry: restart it")]
     NotReadBack,
@@ -75,7 +125,23 @@ impl WriteError {
     /// Whether the same write may succeed later, unchanged.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, WriteError::Journal(error) if error.is_retryable())
+        match self {
+            WriteError::Journal(error) => error.is_retryable() || error.is_in_doubt(),
+            WriteError::NoWriter { .. } | WriteError::Unanswered { .. } => true,
+            WriteError::Elsewhere { is_retryable, .. } => *is_retryable,
+            _ => false,
+        }
+    }
+
+    /// Whether somebody else was faster: the entity has changed, or the name is taken.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        ["conflict", "taken"].contains(&self.label())
+    }
+
+    /// Whether another process has the journal now, so that this one has written nothing.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, WriteError::Journal(JournalError::Lost { .. }))
     }
 
     /// A bounded label for metrics, and the code of the API's error.
@@ -90,6 +156,16 @@ impl WriteError {
             WriteError::TooLarge { .. } => "too_large",
             WriteError::Read(_) => "unreadable",
             WriteError::Journal(_) | WriteError::NotReadBack => "journal",
+            WriteError::NoWriter { .. } => "no_writer",
+            WriteError::Unanswered { .. } => "unanswered",
+            WriteError::Elsewhere { label, .. } => label,
+            WriteError::Call(_) => "call",
         }
+    }
+
+    /// The label of this text, where another process says it.
+    pub(crate) fn label_of(text: &str) -> &'static str {
+        let known = LABELS.iter().find(|label| **label == text);
+        known.copied().unwrap_or("elsewhere")
     }
 }

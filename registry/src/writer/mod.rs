@@ -6,37 +6,37 @@
 
 mod draft;
 mod error;
+mod hold;
 mod load;
 mod readable;
 mod rules;
+mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
 use tidegate_broker::Broker;
-use tidegate_broker::journal::{
-    ChangeError, Changes, Commit, Journal, JournalError, Place, Tables as Journalled,
-};
+use tidegate_broker::journal::{Changes, Journal, JournalError, Place};
 use tidegate_schemas::{Secret, Topic, UnixMillis};
 use tokio::sync::Mutex;
 
 use crate::PARTITION;
 use crate::change::Change;
 use crate::config::Config;
-use crate::entity::{Entity, EntityRef, Layout, StoredSecret};
+use crate::entity::{Entity, EntityRef, StoredSecret};
 use crate::follower::Follower;
 use crate::keyring::Keyring;
 use crate::metrics;
-use crate::registry::Registry;
-use crate::tables::{Cursor, Tables};
-use draft::{Checked, Draft, Ground};
+use crate::registry::{NotReadToEnd, Registry};
+use crate::tables::Tables;
 pub use error::WriteError;
-
-/// Entities sealed anew in one write.
-const RESEAL_MAX: usize = 500;
+use hold::{Holder, Sealed, check_layout, layout_of, only};
+use write::Inner;
 
 /// One step of a write.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Write {
     /// Creates the entity (version 0) or replaces it (the version it was read at).
     Put(Box<Entity>),
@@ -64,6 +64,14 @@ impl Write {
             version: None,
         }
     }
+
+    /// The entity that it holds.
+    pub(crate) fn entity_mut(&mut self) -> Option<&mut Entity> {
+        match self {
+            Write::Put(entity) => Some(entity),
+            Write::Delete { .. } => None,
+        }
+    }
 }
 
 /// What a write has done.
@@ -73,6 +81,8 @@ pub struct Written {
     pub versions: Vec<u64>,
     /// Secrets that the writer made, to be shown this once.
     pub generated: Vec<(EntityRef, StoredSecret)>,
+    /// Whoever has applied the journal up to this offset shows the write.
+    pub end: u64,
 }
 
 /// Why the registry cannot be opened for writing.
@@ -94,23 +104,32 @@ pub enum OpenError {
         /// How many the registry names.
         expected: u32,
     },
-    /// The first write has failed.
+    /// This process does not follow the registry any more.
     #[error(transparent)]
-    Write(#[from] WriteError),
+    NotFollowed(#[from] NotReadToEnd),
+}
+
+impl OpenError {
+    /// Whether the same may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            OpenError::Journal(error) => error.is_retryable() || error.is_in_doubt(),
+            OpenError::Partitions { .. } | OpenError::NotFollowed(_) => false,
+        }
+    }
+
+    /// Whether another process has the journal now.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, OpenError::Journal(JournalError::Lost { .. }))
+    }
 }
 
 /// The registry's one writer; a cheap handle.
 #[derive(Clone)]
 pub struct Writer {
     inner: Arc<Inner>,
-}
-
-struct Inner {
-    registry: Registry,
-    keyring: Arc<Keyring>,
-    config: Config,
-    partitions: u32,
-    journal: Mutex<Journal>,
 }
 
 impl Writer {
@@ -133,12 +152,7 @@ impl Writer {
             address: address.clone(),
         };
         let (mut journal, _) = Journal::open(broker, place, &mut tables, |_| ()).await?;
-        let layout = Layout {
-            requests_partitions: broker.partitions(Topic::Requests),
-            events_partitions: broker.partitions(Topic::Events),
-            writer_address: address,
-        };
-        let partitions = layout.requests_partitions;
+        let layout = layout_of(broker, address.clone());
         if let Some(recorded) = tables.layout() {
             check_layout(recorded, &layout)?;
         }
@@ -149,38 +163,64 @@ impl Writer {
             journal.commit(only(changes), &tables).await?;
         }
         let (registry, follower) = Follower::over(broker, tables, (config, journal.epoch()));
-        let inner = Inner {
+        let holder = Holder {
+            broker: broker.clone(),
             registry: registry.clone(),
+            address,
+        };
+        Ok((Self::over(holder, keyring, (config, journal)), registry, follower))
+    }
+
+    /// Takes the registry over in a process that follows it already, with the details of connections. `address` is where
+    /// other processes reach this one.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a registry made for other partition counts is not taken over.
+    pub async fn take_over(
+        (broker, registry): (&Broker, &Registry),
+        keyring: Arc<Keyring>,
+        (config, address): (&Config, Option<String>),
+    ) -> Result<Self, OpenError> {
+        let holder = Holder {
+            broker: broker.clone(),
+            registry: registry.clone(),
+            address,
+        };
+        let journal = holder.take().await?;
+        Ok(Self::over(holder, keyring, (config, journal)))
+    }
+
+    fn over(holder: Holder, keyring: Arc<Keyring>, (config, journal): (&Config, Journal)) -> Self {
+        let inner = Inner {
+            registry: holder.registry.clone(),
             keyring,
             config: config.clone(),
-            partitions,
+            partitions: holder.broker.partitions(Topic::Requests),
+            epoch: AtomicU64::new(journal.epoch()),
+            holder,
             journal: Mutex::new(journal),
         };
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            registry,
-            follower,
-        ))
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Writes all of `writes` or nothing, and returns once the registry of this process shows them. A call that is
-    /// dropped may still have written.
+    /// dropped still writes. An append whose answer never comes is waited for: the journal is opened again, and tells.
     ///
     /// # Errors
     /// [`WriteError`]; unless it is [`WriteError::NotReadBack`] or a failure of the journal, nothing has changed.
     pub async fn write(&self, writes: Vec<Write>, now: UnixMillis) -> Result<Written, WriteError> {
-        let mut journal = self.inner.journal.lock().await;
-        let written = self.write_locked(&mut journal, writes, now).await;
-        if let Err(error) = &written {
-            metrics::refused(error.label());
-        }
-        written
+        let inner = self.inner.clone();
+        let written = undropped(async move {
+            let mut journal = inner.journal.lock().await;
+            inner.write_locked(&mut journal, writes, now).await
+        });
+        counted(written.await)
     }
 
     /// Keeps a secret that a provider's handshake delivered to an integration or a connection, which must await one
-    /// and awaits none any more afterwards. The same secret once more is no error.
+    /// and awaits none any more afterwards. The same secret once more is no error, and says so by having no versions.
     ///
     /// # Errors
     /// [`WriteError::NotAwaited`], [`WriteError::NotFound`], and as [`Writer::write`].
@@ -189,27 +229,33 @@ impl Writer {
         at: &EntityRef,
         secret: Secret,
         now: UnixMillis,
-    ) -> Result<(), WriteError> {
-        let mut journal = self.inner.journal.lock().await;
-        let Some(mut entity) = self.inner.registry.read().entity(at)? else {
-            return Err(WriteError::NotFound { entity: at.clone() });
-        };
-        let (secrets, awaits_secret) = match &mut entity {
-            Entity::Integration(it) => (&mut it.secrets, &mut it.awaits_secret),
-            Entity::Connection(it) => (&mut it.details.secrets, &mut it.awaits_secret),
-            _ => return Err(WriteError::NotAwaited { entity: at.clone() }),
-        };
-        if secrets.iter().any(|stored| is_same(stored.secret(), &secret)) {
-            return Ok(());
+    ) -> Result<Written, WriteError> {
+        let (inner, at) = (self.inner.clone(), at.clone());
+        let stored = undropped(async move {
+            let mut journal = inner.journal.lock().await;
+            inner.store_locked(&mut journal, (at, secret), now).await
+        });
+        counted(stored.await)
+    }
+
+    /// Resolves when another process has opened the journal: this writer writes nothing any more.
+    pub async fn overtaken(&self) {
+        let inner = &self.inner;
+        loop {
+            if !inner
+                .registry
+                .opened_above(inner.epoch.load(Ordering::Acquire))
+                .await
+            {
+                // Nothing is followed any more, so nothing is found out either.
+                return std::future::pending().await;
+            }
+            // It may be this writer's own: then it has finished taking the journal again once the lock is free.
+            let _journal = inner.journal.lock().await;
+            if inner.registry.epoch() > inner.epoch.load(Ordering::Acquire) {
+                return;
+            }
         }
-        if !*awaits_secret {
-            return Err(WriteError::NotAwaited { entity: at.clone() });
-        }
-        secrets.push(StoredSecret::new(secret));
-        *awaits_secret = false;
-        self.write_locked(&mut journal, vec![Write::put(entity)], now)
-            .await?;
-        Ok(())
     }
 
     /// Seals anew whatever is not sealed under the current key, and returns how many entities that were. The older
@@ -221,13 +267,13 @@ impl Writer {
         let mut journal = self.inner.journal.lock().await;
         let mut written = 0;
         loop {
-            let outdated = self.outdated()?;
+            let outdated = self.inner.outdated()?;
             if outdated.is_empty() {
                 break;
             }
             written += outdated.len();
-            self.write_locked(&mut journal, outdated.into_iter().map(Write::put).collect(), now)
-                .await?;
+            let outdated = outdated.into_iter().map(Write::put).collect();
+            self.inner.write_locked(&mut journal, outdated, now).await?;
         }
         if written > 0 {
             // The round that was running may hold old seals; the one after it holds none, and trims the former.
@@ -244,122 +290,24 @@ impl Writer {
     /// [`WriteError::Journal`].
     pub async fn idle(&self) -> Result<(), WriteError> {
         let mut journal = self.inner.journal.lock().await;
+        if journal.has_ended() {
+            return Ok(());
+        }
         Ok(journal.idle(&Sealed(&self.inner.registry)).await?)
     }
+}
 
-    async fn write_locked(
-        &self,
-        journal: &mut Journal,
-        writes: Vec<Write>,
-        now: UnixMillis,
-    ) -> Result<Written, WriteError> {
-        let inner = &self.inner;
-        // A call dropped between commit and read-back may have left something unread.
-        let end = journal.next_offset();
-        inner
-            .registry
-            .applied_up_to(end)
-            .await
-            .map_err(|_| WriteError::NotReadBack)?;
-        let Checked {
-            changes,
-            versions,
-            generated,
-        } = {
-            let tables = inner.registry.read();
-            let ground = Ground {
-                tables: &tables,
-                keyring: &inner.keyring,
-                config: &inner.config,
-                partitions: inner.partitions,
-                now,
-            };
-            Draft::new(ground).check(writes)?
-        };
-        let mut encoded = Changes::new();
-        changes.iter().for_each(|change| encoded.push(&change.encode()));
-        let (bytes, limit) = (encoded.len_bytes(), inner.config.write_bytes_max);
-        if bytes > limit {
-            return Err(WriteError::TooLarge { bytes, limit });
-        }
-        let offset = journal.next_offset();
-        let committed = journal.commit(only(encoded), &Sealed(&inner.registry)).await;
-        // What comes after the append (a trim) may fail without undoing it.
-        if journal.next_offset() == offset {
-            committed?;
-        }
-        metrics::written(changes.len());
-        inner
-            .registry
-            .applied_up_to(offset + 1)
-            .await
-            .map_err(|_| WriteError::NotReadBack)?;
-        Ok(Written { versions, generated })
-    }
-
-    /// Some entities with a secret that is not sealed under the current key.
-    fn outdated(&self) -> Result<Vec<Entity>, WriteError> {
-        let tables = self.inner.registry.read();
-        let mut outdated = Vec::new();
-        for (_, mut entity) in tables.walk(Cursor::Start) {
-            if self.inner.keyring.is_outdated(&mut entity) {
-                outdated.extend(tables.entity(&entity.reference())?);
-            }
-            if outdated.len() >= RESEAL_MAX {
-                break;
-            }
-        }
-        Ok(outdated)
+/// Runs to its end even when whoever waits for it goes away: half a write would leave the journal in doubt.
+async fn undropped<T: Send + 'static>(
+    work: impl Future<Output = Result<T, WriteError>> + Send + 'static,
+) -> Result<T, WriteError> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(WriteError::NotReadBack),
     }
 }
 
-/// The shared tables as the journal slices them; a commit's own changes are not in them yet, and need not be: they
-/// are applied after the slices of their message.
-struct Sealed<'a>(&'a Registry);
-
-impl Journalled for Sealed<'_> {
-    fn apply(&mut self, _change: &[u8]) -> Result<(), ChangeError> {
-        Err(ChangeError::new(
-            "the registry's tables are changed by the follower alone",
-        ))
-    }
-
-    fn slice(&self, after: Option<&[u8]>, bytes_max: usize, out: &mut Changes) -> Option<Vec<u8>> {
-        self.0.read().slice(after, bytes_max, out)
-    }
-}
-
-fn check_layout(recorded: &Layout, found: &Layout) -> Result<(), OpenError> {
-    let counts = [
-        (
-            Topic::Requests,
-            recorded.requests_partitions,
-            found.requests_partitions,
-        ),
-        (Topic::Events, recorded.events_partitions, found.events_partitions),
-    ];
-    for (topic, expected, found) in counts {
-        if expected != found {
-            let topic = topic.label();
-            return Err(OpenError::Partitions {
-                topic,
-                found,
-                expected,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// A commit without outputs and input.
-fn only(changes: Changes) -> Commit {
-    Commit {
-        changes,
-        ..Commit::default()
-    }
-}
-
-/// Compares digests, so that the time taken tells nothing of the secret.
-fn is_same(a: &Secret, b: &Secret) -> bool {
-    Sha256::digest(a.expose()) == Sha256::digest(b.expose())
+fn counted<T>(done: Result<T, WriteError>) -> Result<T, WriteError> {
+    done.inspect_err(|error| metrics::refused(error.label()))
 }

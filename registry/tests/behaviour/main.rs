@@ -1,6 +1,7 @@
 //! The registry as its users see it: writes, restarts, followers, files. One binary, so that it links once.
 
 mod copies;
+mod desks;
 mod index;
 mod manifest;
 mod manifest_errors;

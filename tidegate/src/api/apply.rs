@@ -50,6 +50,8 @@ pub async fn apply(
     Json(wanted): Json<Wanted>,
 ) -> Result<Json<Applied>, Problem> {
     let parts = state.parts()?;
+    // What another process has just written is part of the plan.
+    parts.registry.read_to_end().await.map_err(Problem::unavailable)?;
     let lookup = |name: &str| wanted.variables.get(name).cloned();
     let manifest = Manifest::parse(&wanted.file, &wanted.text, lookup).map_err(Problem::invalid)?;
     let now = UnixMillis::from(SystemTime::now());
@@ -67,12 +69,7 @@ pub async fn apply(
     let changes = !plan.is_empty();
     let mut generated = Vec::new();
     if wanted.write && changes {
-        let Some(writer) = &parts.writer else {
-            return Err(Problem::unavailable(
-                "this process does not write the registry: ask one with the role api",
-            ));
-        };
-        let written = writer.write(plan.writes, now).await.map_err(refused)?;
+        let written = parts.desk.write(plan.writes).await.map_err(refused)?;
         let shown = |(entity, stored): &(EntityRef, StoredSecret)| {
             format!("{entity}: {}", String::from_utf8_lossy(stored.secret().expose()))
         };
@@ -88,9 +85,11 @@ pub async fn apply(
 }
 
 fn refused(error: WriteError) -> Problem {
-    match error {
-        WriteError::Conflict { .. } => Problem::conflict(error),
-        _ if error.is_retryable() => Problem::unavailable(error),
-        _ => Problem::invalid(error),
+    if error.is_conflict() {
+        Problem::conflict(error)
+    } else if error.is_retryable() {
+        Problem::unavailable(error)
+    } else {
+        Problem::invalid(error)
     }
 }

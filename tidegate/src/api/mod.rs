@@ -1,8 +1,9 @@
 //! What a running server answers beside webhooks. On `DATA/admin.sock` (0600, this machine's owner of the data folder,
 //! no key): the routes that the commands use, below `/api/v1`. Over TCP (`admin.listen`): `/healthz`, `/readyz` and
-//! `/metrics`, for probes and scrapers. Both listen from the start; what is not ready yet says so.
+//! `/metrics`, for probes and scrapers, and on Kafka what processes ask one another, sealed. Both listen from the start; what is not ready yet says so.
 
 pub mod apply;
+mod calls;
 mod facts;
 pub mod health;
 mod problem;
@@ -18,24 +19,29 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use tidegate_broker::Broker;
 use tidegate_chdb::supervise;
 use tidegate_providers::Catalogue;
-use tidegate_registry::{Registry, Writer};
+use tidegate_registry::{Desk, Registry};
 use tidegate_sinks::audit;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{BrokerKind, Config};
 use crate::metrics::Metrics;
 
 pub use problem::Problem;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "admin.sock";
+/// Where other processes' writes of the registry come to, on the admin address.
+pub const WRITE_PATH: &str = "/internal/registry";
+/// What a call holds beside its write.
+const CALL_BYTES: usize = 64 * 1024;
 
 /// Where a server is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +59,8 @@ pub enum Stage {
 pub struct Parts {
     /// The topics.
     pub broker: Broker,
-    /// The registry's writer, if it is this process.
-    pub writer: Option<Writer>,
+    /// Where writes of the registry are handed in.
+    pub desk: Desk,
     /// What users configured.
     pub registry: Registry,
     /// The definitions.
@@ -155,7 +161,10 @@ impl Admin {
             .with_context(|| format!("cannot listen on {listen} (admin.listen)"))?;
         let address = tcp.local_addr()?;
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let (probes, routes) = (probes().with_state(state.clone()), routes().with_state(state));
+        let (probes, routes) = (
+            probes().merge(calls(config)).with_state(state.clone()),
+            routes().with_state(state),
+        );
         let (tcp_stop, unix_stop) = (stop.clone(), stop.clone());
         tasks.spawn(async move {
             report(
@@ -211,6 +220,17 @@ fn probes() -> Router<Arc<State>> {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+}
+
+/// What other processes of the system ask; none are there beside an embedded log.
+fn calls(config: &Config) -> Router<Arc<State>> {
+    if config.broker.kind == BrokerKind::Embedded {
+        return Router::new();
+    }
+    let bytes_max = 2 * config.registry.write_bytes_max + CALL_BYTES;
+    Router::new()
+        .route(WRITE_PATH, post(calls::write))
+        .layer(DefaultBodyLimit::max(bytes_max))
 }
 
 fn routes() -> Router<Arc<State>> {

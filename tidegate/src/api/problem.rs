@@ -47,6 +47,15 @@ impl Problem {
         )
     }
 
+    /// Whoever asks may not.
+    pub fn forbidden(detail: impl ToString) -> Self {
+        Self::new(
+            "forbidden",
+            "the caller is not known",
+            (StatusCode::FORBIDDEN, detail.to_string()),
+        )
+    }
+
     /// Not now.
     pub fn unavailable(detail: impl ToString) -> Self {
         Self::new(

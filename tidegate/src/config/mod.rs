@@ -81,14 +81,17 @@ impl Default for Server {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// The address of `/healthz`, `/readyz` and `/metrics`.
+    /// The address of `/healthz`, `/readyz` and `/metrics`, and on Kafka of what processes ask one another, sealed.
     pub listen: SocketAddr,
+    /// Where other processes reach that address, `host:port`; empty: as it listens, on the interface towards Kafka.
+    pub advertise: String,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            advertise: String::new(),
         }
     }
 }

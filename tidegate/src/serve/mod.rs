@@ -5,6 +5,8 @@
 mod copy;
 mod engine;
 mod folder;
+mod internal;
+mod lead;
 mod roles;
 mod shape;
 
@@ -86,7 +88,9 @@ impl Server {
         } else {
             None
         };
-        let started = Self::start_roles((&config, shape), &broker, (&state, engine.as_ref())).await;
+        let address = internal::address(&config, admin.address());
+        let started =
+            Self::start_roles((&config, shape), (&broker, address), (&state, engine.as_ref())).await;
         let (ingest, roles) = match started {
             Ok(started) => started,
             Err(error) => {
@@ -118,13 +122,13 @@ impl Server {
 
     async fn start_roles(
         (config, shape): (&Config, &Shape),
-        broker: &Broker,
+        (broker, address): (&Broker, String),
         (state, engine): (&Arc<State>, Option<&Engine>),
     ) -> anyhow::Result<(Option<Ingest>, Roles)> {
         let catalogue = Arc::new(catalogue(config)?);
         let mut roles = Roles::default();
         roles.watch(broker);
-        let (writer, registry) = roles.registry((config, shape), broker).await?;
+        let (desk, registry) = roles.registry((config, shape), broker, address).await?;
         let client = tidegate_egress::Client::new(&config.egress)?;
         let role = Role {
             config,
@@ -132,7 +136,7 @@ impl Server {
             registry: &registry,
             catalogue: &catalogue,
             client: &client,
-            writer: writer.as_ref(),
+            desk: &desk,
         };
         roles.tend(&role);
         let audit = shape
@@ -165,7 +169,7 @@ impl Server {
         }
         state.fill(Parts {
             broker: broker.clone(),
-            writer,
+            desk,
             registry,
             catalogue,
             reader: (!config.clickhouse.url.is_empty())

@@ -4,18 +4,18 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use tidegate_broker::{Assignment, Broker};
+use tidegate_broker::Broker;
 use tidegate_chdb::supervise;
 use tidegate_ingest::{Context, Ingest};
 use tidegate_processor::Processor;
 use tidegate_providers::Catalogue;
 use tidegate_registry::{
-    CopyError, EndpointState, Entity, EntityRef, Follower, KeyFile, Keyring, Registry, Write, Writer,
+    CopyError, Desk, EndpointState, Entity, EntityRef, Follower, KeyFile, Keyring, Registry, Write, Writer,
 };
-use tidegate_schemas::{Topic, UnixMillis};
+use tidegate_schemas::Topic;
 use tidegate_sinks::audit::{Audit, Status};
 use tidegate_sinks::forward::{Clock, DisableEndpoint, Forwarder};
 use tokio::sync::{mpsc, watch};
@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::copy::RegistryCopy;
-use super::{RoleName, Shape};
+use super::lead::Lead;
+use super::{RoleName, Shape, internal};
 use crate::config::Config;
 
 /// How often the registry's journal is looked after.
@@ -45,8 +46,8 @@ pub struct Role<'a> {
     pub catalogue: &'a Arc<Catalogue>,
     /// HTTP out.
     pub client: &'a tidegate_egress::Client,
-    /// The registry's writer, if it is this process.
-    pub writer: Option<&'a Writer>,
+    /// Where writes of the registry are handed in.
+    pub desk: &'a Desk,
 }
 
 type Running<E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send>>;
@@ -71,29 +72,8 @@ impl Roles {
             .spawn(async move { (name, running.await.map_err(Into::into)) });
     }
 
-    /// Waits until this process is the one that writes the registry; when it is no more, the process ends, and its next
-    /// start waits again. Embedded: at once, for ever.
-    ///
-    /// # Errors
-    /// When the group of those who would write it cannot be joined.
-    async fn lead(&mut self, broker: &Broker) -> anyhow::Result<()> {
-        let mut assignments = broker.assignments(Topic::Registry, "registry")?;
-        if broker.is_shared() {
-            tracing::info!("waiting to be the one that writes the registry");
-        }
-        while assignments.next().await != Assignment::Gained(0) {}
-        self.run("registry writer", |stop| {
-            Box::pin(async move {
-                match stop.run_until_cancelled(assignments.next()).await {
-                    None => Ok(()),
-                    Some(_) => Err(anyhow!("another process writes the registry now")),
-                }
-            })
-        });
-        Ok(())
-    }
-
-    /// Reads the registry, and writes it where the process has that role.
+    /// Reads the registry, and writes it where the process has that role: embedded at once and for ever, on Kafka when
+    /// it is this process's turn. `address` is where other processes reach this one.
     ///
     /// # Errors
     /// When its journal cannot be read, or the keys are not those it was written with.
@@ -101,23 +81,45 @@ impl Roles {
         &mut self,
         (config, shape): (&Config, &Shape),
         broker: &Broker,
-    ) -> anyhow::Result<(Option<Writer>, Registry)> {
+        address: String,
+    ) -> anyhow::Result<(Desk, Registry)> {
         let keyring = Arc::new(KeyFile::load_or_create(&config.key_file())?);
+        if !broker.is_shared() {
+            let opened = Writer::open(broker, keyring.clone(), (&config.registry, None)).await?;
+            let (writer, registry, follower) = opened;
+            self.follow(follower);
+            registry.ready().await?;
+            let desk = Desk::new(registry.clone(), keyring, (&config.registry, None));
+            desk.appoint(writer);
+            return Ok((desk, registry));
+        }
+        let pass = Some(internal::pass()?);
         if !broker.is_connected() && !shape.has(RoleName::Api) {
-            return Ok((None, self.begin_with_copy((config, broker), keyring)?));
+            let registry = self.begin_with_copy((config, broker), keyring.clone())?;
+            let desk = Desk::new(registry.clone(), keyring, (&config.registry, pass));
+            return Ok((desk, registry));
         }
         broker.connected().await?;
-        let (writer, registry, follower) = if shape.has(RoleName::Api) {
-            self.lead(broker).await?;
-            let opened = Writer::open(broker, keyring, (&config.registry, None)).await?;
-            (Some(opened.0), opened.1, opened.2)
-        } else {
-            let (registry, follower) = Follower::open(broker, keyring, (&config.registry, true));
-            (None, registry, follower)
-        };
+        let (registry, follower) = Follower::open(broker, keyring.clone(), (&config.registry, true));
         self.follow(follower);
-        registry.ready().await?;
-        Ok((writer, registry))
+        if registry.ready().await.is_err() {
+            // The follower has ended, and says why.
+            return Err(self.failed().await);
+        }
+        let desk = Desk::new(registry.clone(), keyring.clone(), (&config.registry, pass));
+        if shape.has(RoleName::Api) {
+            let assignments = broker.assignments(Topic::Registry, "registry")?;
+            let lead = Lead {
+                broker: broker.clone(),
+                registry: registry.clone(),
+                keyring,
+                config: config.registry.clone(),
+                desk: desk.clone(),
+                address,
+            };
+            self.run("registry writer", |stop| Box::pin(lead.run(assignments, stop)));
+        }
+        Ok((desk, registry))
     }
 
     /// Begins with this process's last copy of the registry, while the broker is away.
@@ -166,21 +168,23 @@ impl Roles {
 
     /// Keeps the registry's journal short, if this process writes it, and this process's last copy of it on the disk.
     pub fn tend(&mut self, role: &Role<'_>) {
-        let (writer, broker) = (role.writer.cloned(), role.broker.clone());
+        let (desk, broker) = (role.desk.clone(), role.broker.clone());
         let mut copy = RegistryCopy::new(role);
         self.run("registry journal", move |stop| {
             Box::pin(async move {
                 copy.refresh(&broker).await;
                 let mut tended = Instant::now();
                 while tokio::time::timeout(COPY_EVERY, stop.cancelled()).await.is_err() {
-                    if let Some(writer) = writer.as_ref().filter(|_| tended.elapsed() >= TEND_EVERY) {
-                        writer.idle().await?;
+                    if let Some(writer) = desk.writer().filter(|_| tended.elapsed() >= TEND_EVERY) {
                         tended = Instant::now();
+                        if let Err(error) = writer.idle().await {
+                            tracing::warn!(%error, "the registry's journal is not kept short now");
+                        }
                     }
                     copy.refresh(&broker).await;
                 }
                 copy.save(&broker).await;
-                Ok::<(), tidegate_registry::WriteError>(())
+                Ok::<(), anyhow::Error>(())
             })
         });
     }
@@ -219,10 +223,10 @@ impl Roles {
         };
         let forwarder = Forwarder::new(parts, role.config.forward.clone());
         self.run("forward", |stop| Box::pin(forwarder.run(stop)));
-        let (registry, writer) = (role.registry.clone(), role.writer.cloned());
+        let (registry, desk) = (role.registry.clone(), role.desk.clone());
         self.run("endpoint switch", |stop| {
             Box::pin(async move {
-                stop.run_until_cancelled(switch_off(gone, registry, writer)).await;
+                stop.run_until_cancelled(switch_off(gone, registry, desk)).await;
                 Ok::<(), anyhow::Error>(())
             })
         });
@@ -317,21 +321,15 @@ impl Roles {
 
 /// Starts ingest, on threads of its own.
 pub fn ingest(role: &Role<'_>) -> anyhow::Result<Ingest> {
-    let writer = role.writer.cloned();
+    let desk = role.desk.clone();
     let store_secret: tidegate_ingest::StoreSecret = Arc::new(move |integration, connection, secret| {
-        let writer = writer.clone();
+        let desk = desk.clone();
         let at = match connection {
             None => EntityRef::Integration(integration),
             Some(id) => EntityRef::Connection(integration, id),
         };
         Box::pin(async move {
-            let Some(writer) = writer else {
-                tracing::warn!("a secret was delivered to a process without the role api: it is not stored");
-                return false;
-            };
-            let stored = writer
-                .store_secret(&at, secret, UnixMillis::from(SystemTime::now()))
-                .await;
+            let stored = desk.store_secret(&at, &secret).await;
             stored
                 .inspect_err(|error| tracing::warn!(%error, "a delivered secret was not stored"))
                 .is_ok()
@@ -349,8 +347,8 @@ pub fn ingest(role: &Role<'_>) -> anyhow::Result<Ingest> {
     Ok(Ingest::start(context)?)
 }
 
-/// Switches endpoints off that answered 410, unless they were changed meanwhile. Only the registry's writer can.
-async fn switch_off(mut gone: mpsc::Receiver<DisableEndpoint>, registry: Registry, writer: Option<Writer>) {
+/// Switches endpoints off that answered 410, unless they were changed meanwhile.
+async fn switch_off(mut gone: mpsc::Receiver<DisableEndpoint>, registry: Registry, desk: Desk) {
     while let Some(DisableEndpoint { endpoint, version }) = gone.recv().await {
         let current = registry
             .read()
@@ -360,20 +358,10 @@ async fn switch_off(mut gone: mpsc::Receiver<DisableEndpoint>, registry: Registr
         let Some(current) = current.filter(|endpoint| endpoint.is_enabled()) else {
             continue;
         };
-        let Some(writer) = &writer else {
-            tracing::warn!(
-                endpoint = current.name,
-                "an endpoint answered 410; this process cannot switch it off"
-            );
-            continue;
-        };
         let mut changed = current.as_ref().clone();
         changed.state = EndpointState::DisabledGone;
-        let now = UnixMillis::from(SystemTime::now());
-        match writer
-            .write(vec![Write::put(Entity::Endpoint(changed))], now)
-            .await
-        {
+        let written = desk.write(vec![Write::put(Entity::Endpoint(changed))]).await;
+        match written {
             Ok(_) => tracing::warn!(
                 endpoint = current.name,
                 "an endpoint answered 410 and is switched off"

@@ -18,12 +18,17 @@ use crate::serving::simple;
 use crate::{ENDPOINT_SECRET, launch, no_variables};
 
 /// A process with one role, beside `whole` on the same Kafka and with the same keys.
-fn beside(whole: &Launch, data: &Path, role: &str) -> Launch {
+pub fn beside(whole: &Launch, data: &Path, role: &str) -> Launch {
     whole.at(data).set("TIDEGATE_ROLES", role)
 }
 
+/// A process that answers the API and may write the registry; it asks no ClickHouse.
+pub fn api_beside(whole: &Launch, data: &Path) -> Launch {
+    beside(whole, data, "api").set("TIDEGATE__CLICKHOUSE__URL", "http://127.0.0.1:9")
+}
+
 /// Applies integrations of one recorded case, as many as there are names, and hands back their paths.
-async fn apply(
+pub async fn apply(
     server: &Server,
     receiver: &Receiver,
     (recorded, names): (&Recorded, &[String]),
@@ -40,7 +45,7 @@ async fn apply(
 }
 
 /// How often a counter of Prometheus' text stands at, over all lines that hold `part`.
-fn count(metrics: &str, part: &str) -> f64 {
+pub fn count(metrics: &str, part: &str) -> f64 {
     let values = metrics
         .lines()
         .filter(|line| line.contains(part) && !line.starts_with('#'));
@@ -50,7 +55,7 @@ fn count(metrics: &str, part: &str) -> f64 {
 }
 
 /// Waits until a server has been given more partitions of a topic's group than `before`.
-async fn gains(server: &Server, before: f64) -> f64 {
+pub async fn gains(server: &Server, before: f64) -> f64 {
     let began = Instant::now();
     loop {
         let gained = count(
@@ -71,7 +76,8 @@ async fn gains(server: &Server, before: f64) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_takes_a_webhook_the_moment_it_is_configured() {
-    let (folder, other) = (
+    let (folder, other, third) = (
+        tempfile::tempdir().expect("a folder"),
         tempfile::tempdir().expect("a folder"),
         tempfile::tempdir().expect("a folder"),
     );
@@ -82,11 +88,13 @@ async fn another_process_takes_a_webhook_the_moment_it_is_configured() {
     let definition = catalogue.get(&recorded.provider).expect("a definition");
     let server = launch.start().await;
     let ingest = beside(&launch, other.path(), "ingest").start().await;
+    // It passes what it is told on to the first, which writes.
+    let api = api_beside(&launch, third.path()).start().await;
     let address = ingest.ingest().await;
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     for number in 0..5 {
         let names = [format!("mine-{number}")];
-        let paths = apply(&server, &receiver, (&recorded, &names)).await;
+        let paths = apply(&api, &receiver, (&recorded, &names)).await;
         let path = paths
             .iter()
             .find(|path| path.contains(&names[0]))
@@ -147,7 +155,7 @@ async fn a_processor_that_stood_still_past_its_session_spoils_nothing() {
 }
 
 /// Every request that was sent has one event with one outcome; hands back the events' ids.
-async fn decided_once(server: &Server, sent: &BTreeSet<String>) -> BTreeSet<String> {
+pub async fn decided_once(server: &Server, sent: &BTreeSet<String>) -> BTreeSet<String> {
     let sql = "SELECT toString(request_id) AS request, toString(event_id) AS event, outcome FROM events";
     let rows = server.query_until(sql, |rows| rows.len() >= sent.len()).await;
     let mut outcomes: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -168,7 +176,7 @@ async fn decided_once(server: &Server, sent: &BTreeSet<String>) -> BTreeSet<Stri
 }
 
 /// Waits until every event has come to the receiver, and holds that nothing else has.
-async fn delivered(receiver: &Receiver, events: &BTreeSet<String>) {
+pub async fn delivered(receiver: &Receiver, events: &BTreeSet<String>) {
     let began = Instant::now();
     let delivered = loop {
         let received = receiver.received();

@@ -3,6 +3,7 @@
 //! What a single room does is tested in its own package.
 
 mod apart;
+mod audits;
 mod commands;
 mod floods;
 mod inspect;
@@ -16,6 +17,7 @@ mod serving;
 mod spill;
 mod verify;
 mod webhooks;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::path::Path;

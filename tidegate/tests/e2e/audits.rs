@@ -1,0 +1,82 @@
+//! Several processes write the rows: two share the partitions, one stands still past its session and wakes up, the other
+//! is killed and comes back, under load. In: an engine that all share. Out: views and rollups that count right.
+
+use std::collections::BTreeSet;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tidegate_providers::Catalogue;
+use tidegate_testkit::receiver::Receiver;
+use tidegate_testkit::server::Server;
+
+use crate::apart::{apply, beside, decided_once, delivered, gains};
+use crate::launch;
+use crate::recorded::{now, send};
+use crate::serving::simple;
+use crate::writers::with_engine;
+
+/// Asks until one number is as expected.
+async fn counts(server: &Server, (sql, expected): (&str, usize)) {
+    let number = |rows: &[Value]| rows.first().map(|row| row["n"].to_string().replace('"', ""));
+    let wanted = Some(expected.to_string());
+    let rows = server.query_until(sql, |rows| number(rows) == wanted).await;
+    assert_eq!(number(&rows), wanted, "{sql}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_audits_of_which_one_stands_still_and_one_is_killed_count_right() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    let (launch, _engine) = with_engine(launch(folders[0].path()), "audits").await;
+    let launch = launch
+        .set("TIDEGATE__BROKER__KAFKA__PARTITIONS__OUTCOMES", "4")
+        .set("TIDEGATE__BROKER__KAFKA__PARTITIONS__ATTEMPTS", "4")
+        .set("TIDEGATE__CLICKHOUSE__ROLLUP_WAIT_S", "2")
+        .set("TIDEGATE__CLICKHOUSE__ROLLUP_INTERVAL_S", "1")
+        .set("TIDEGATE_ROLES", "api,ingest,processor,forward");
+    let receiver = Receiver::start().await;
+    let catalogue = Catalogue::builtin().expect("the definitions compile");
+    let recorded = simple(&catalogue);
+    let definition = catalogue.get(&recorded.provider).expect("a definition");
+    let server = launch.start().await;
+    let stopped = beside(&launch, folders[1].path(), "audit").start().await;
+    gains(&stopped, 0.0).await;
+    let mut killed = beside(&launch, folders[2].path(), "audit").start().await;
+    let held = gains(&killed, 0.0).await;
+    let names: Vec<String> = (0..6).map(|number| format!("mine-{number}")).collect();
+    let paths = apply(&server, &receiver, (&recorded, &names)).await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let address = server.ingest().await;
+    let mut sent = BTreeSet::new();
+    for round in 0..60 {
+        match round {
+            10 => stopped.signal(Signal::STOP),
+            25 => _ = gains(&killed, held).await,
+            30 => killed = killed.kill().start().await,
+            45 => stopped.signal(Signal::CONT),
+            _ => {}
+        }
+        for path in &paths {
+            let url = format!("{address}/webhook/{path}");
+            let sample = recorded
+                .signed(&definition, (&url, now()))
+                .expect("it can be signed");
+            let (status, id, answer) = send(&http, &sample).await;
+            assert_eq!(status, 200, "{answer}");
+            assert!(sent.insert(id));
+        }
+    }
+    let events = decided_once(&server, &sent).await;
+    delivered(&receiver, &events).await;
+    for sql in [
+        "SELECT count() AS n FROM requests",
+        "SELECT count() AS n FROM events",
+        "SELECT count() AS n FROM attempts WHERE status = 'delivered'",
+        "SELECT sum(requests) AS n FROM requests_per_minute",
+        "SELECT sum(events) AS n FROM events_per_minute",
+        "SELECT sum(deliveries) AS n FROM events_per_minute",
+        "SELECT sum(attempts) AS n FROM attempts_per_minute",
+    ] {
+        counts(&server, (sql, sent.len())).await;
+    }
+    assert!(killed.terminate().await.success(), "it ends in order");
+}
