@@ -226,6 +226,26 @@ impl Broker {
         }
     }
 
+    /// Everything in which a Kafka cluster's topics fall short of what is promised, missing ones included. Makes nothing.
+    ///
+    /// # Errors
+    /// As [`Broker::connect`], when nothing can be said of the topics.
+    pub async fn shortfalls(config: &kafka::Config) -> Result<Vec<Error>, Error> {
+        kafka::shortfalls(config).await
+    }
+
+    /// How far these groups are behind in their topics on Kafka, which is told to the metrics too. Embedded: nothing, the
+    /// log keeps what is not read.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] when the cluster does not answer.
+    pub async fn standings(&self, groups: &[(Topic, &str)]) -> Result<Vec<kafka::Standing>, Error> {
+        match &self.engine {
+            Engine::Embedded(_) => Ok(Vec::new()),
+            Engine::Kafka(cluster) => kafka::standings(cluster, groups).await,
+        }
+    }
+
     /// Whether partitions may go to other processes: an owner that has lost its journal then tries again while the
     /// group gives it the partition.
     #[must_use]

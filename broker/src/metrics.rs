@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use rdkafka::statistics::Statistics;
 
-use crate::kafka::Spilled;
+use crate::kafka::{Spilled, Standing};
 
 const GROUPS: &str = "tidegate_broker_groups_total";
 const FRAMES: &str = "tidegate_broker_frames_total";
@@ -26,6 +26,8 @@ const KAFKA_LAG: &str = "tidegate_broker_kafka_lag_messages";
 const KAFKA_ANSWER: &str = "tidegate_broker_kafka_answer_p99_seconds";
 const KAFKA_ERRORS: &str = "tidegate_broker_kafka_errors_total";
 const KAFKA_STALLS: &str = "tidegate_broker_kafka_stalls_total";
+const KAFKA_UNREAD_AGE: &str = "tidegate_broker_kafka_oldest_unread_seconds";
+const KAFKA_RETENTION_USED: &str = "tidegate_broker_kafka_retention_used_ratio";
 const KAFKA_REBALANCED: &str = "tidegate_broker_kafka_rebalanced_partitions_total";
 
 const SPILL_REQUESTS: &str = "tidegate_broker_spill_requests";
@@ -82,6 +84,14 @@ fn describe_kafka() {
     describe_gauge!(
         KAFKA_ANSWER,
         "the time in which Kafka answers 99 of 100 questions"
+    );
+    describe_gauge!(
+        KAFKA_UNREAD_AGE,
+        "how long the oldest message that a group has not reached has been waiting"
+    );
+    describe_gauge!(
+        KAFKA_RETENTION_USED,
+        "how much of the time that Kafka keeps a group's topic its oldest unread message has been waiting; lost at 1"
     );
     describe_counter!(
         KAFKA_ERRORS,
@@ -219,6 +229,13 @@ pub fn kafka_stall() {
 /// Partitions were gained or lost.
 pub fn kafka_rebalanced(change: &'static str, partitions: usize) {
     counter!(KAFKA_REBALANCED, "change" => change).increment(partitions as u64);
+}
+
+/// How far a group is behind.
+pub fn kafka_standing(standing: &Standing) {
+    let group = || standing.group.clone();
+    gauge!(KAFKA_UNREAD_AGE, "group" => group()).set(standing.oldest.as_secs_f64());
+    gauge!(KAFKA_RETENTION_USED, "group" => group()).set(standing.used());
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ const LINES_SHOWN: usize = 60;
 const SETTINGS: &[(&str, &str)] = &[
     ("TIDEGATE__ADMIN__LISTEN", "127.0.0.1:0"),
     ("TIDEGATE__INGEST__LISTEN", "127.0.0.1:0"),
+    ("TIDEGATE_ADMIN_KEY", "an-admin-key-that-only-tests-know-of"),
     ("TIDEGATE__EGRESS__ALLOW", r#"["127.0.0.0/8"]"#),
     ("TIDEGATE__FORWARD__SCHEDULE_MS", "[500, 1000, 2000]"),
     ("TIDEGATE__LOG__LEVEL", "warn"),

@@ -4,11 +4,13 @@
 //! Only this package reads the environment, configuration files and the clock of a command. The rooms know nothing of
 //! one another beyond their arrows: what runs where is decided in [`serve`] alone.
 
+pub mod admin_key;
 pub mod api;
 pub mod client;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod logging;
 pub mod metrics;
 pub mod sample;

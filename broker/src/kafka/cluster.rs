@@ -200,7 +200,8 @@ impl Cluster {
         Ok(pump)
     }
 
-    fn told(&self, client: &'static str) -> Told {
+    /// What a client of this process tells whom.
+    pub fn told(&self, client: &'static str) -> Told {
         Told {
             client,
             ends: self.ends.clone(),
@@ -223,6 +224,16 @@ impl Cluster {
             self.ends.asked(topic, partition, range);
         }
         Ok(ranges)
+    }
+
+    /// A topic's full name.
+    pub fn name(&self, topic: Topic) -> &str {
+        self.names.of(topic)
+    }
+
+    /// The client of the cluster's settings, and the topics' names.
+    pub fn admin(&self) -> (&AdminClient<Told>, &Names) {
+        (&self.admin, &self.names)
     }
 
     /// The range last known.

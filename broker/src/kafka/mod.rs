@@ -26,6 +26,7 @@ mod reach;
 mod reader;
 mod requests;
 mod spill;
+mod standing;
 mod topics;
 mod trouble;
 
@@ -36,4 +37,7 @@ pub use message::HEADER;
 pub(crate) use reader::Reader;
 pub use requests::SpillStanding;
 pub use spill::{Spilled, spill_in};
+pub use standing::Standing;
+pub(crate) use standing::standings;
+pub(crate) use topics::shortfalls;
 pub(crate) use trouble::in_our_words;

@@ -13,8 +13,10 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::MetadataTopic;
 use tidegate_schemas::Topic;
 
-use super::client::{OVERHEAD_BYTES, Told};
+use super::client::{self, OVERHEAD_BYTES, Told};
+use super::cluster::Cluster;
 use super::config::Config;
+use super::ends::Ends;
 use crate::error::Error;
 use crate::reader::blocking;
 
@@ -136,43 +138,93 @@ impl std::fmt::Display for Needed {
 /// # Errors
 /// [`Error::Topic`] for the first that does not hold what is promised, [`Error::Kafka`] when the cluster does not answer.
 pub async fn prepare(config: &Config, names: &Names, admin: &Arc<AdminClient<Told>>) -> Result<(), Error> {
-    let missing = look(config, names, admin).await?;
+    let missing = missing(&look(config, names, admin).await?);
     if !missing.is_empty() {
         if !config.create_topics {
-            return Err(Error::topic(
-                names.of(missing[0]),
-                "topic",
-                ("missing", "made; set broker.kafka.create_topics"),
-            ));
+            return Err(absent(names, missing[0]));
         }
         create(config, names, (admin, &missing)).await?;
         wait_for(config, names, admin).await?;
     }
-    check_settings(config, names, admin).await
+    let looked = look(config, names, admin).await?;
+    let short = looked.into_iter().filter_map(|(_, error)| error);
+    let settings = check_settings(config, names, (admin, &USED)).await?;
+    short.chain(settings).next().map_or(Ok(()), Err)
+}
+
+/// Everything in which the topics that are there fall short, and those that are missing. Makes nothing.
+///
+/// # Errors
+/// [`Error::Config`] when the configuration cannot work, [`Error::Kafka`] when the cluster does not answer.
+pub async fn shortfalls(config: &Config) -> Result<Vec<Error>, Error> {
+    config.check()?;
+    let names = Names::new(&config.prefix);
+    let told = Told {
+        client: "admin",
+        ends: Arc::new(Ends::new(names.clone(), &config.partitions)),
+        trouble: Arc::default(),
+    };
+    let admin: AdminClient<Told> = client::producer(config, config.append_timeout_ms)
+        .create_with_context(told)
+        .map_err(|error| Error::kafka("make a client (broker.kafka)", &error))?;
+    let admin = Arc::new(admin);
+    let looked = look(config, &names, &admin).await?;
+    let there: Vec<Topic> = looked.iter().map(|(topic, _)| *topic).collect();
+    let absent = missing(&looked).into_iter().map(|topic| absent(&names, topic));
+    let absent: Vec<Error> = absent.collect();
+    let settings = check_settings(config, &names, (&admin, &there)).await?;
+    let layouts = looked.into_iter().filter_map(|(_, error)| error);
+    Ok(absent.into_iter().chain(layouts).chain(settings).collect())
+}
+
+fn absent(names: &Names, topic: Topic) -> Error {
+    Error::topic(
+        names.of(topic),
+        "topic",
+        ("missing", "made; set broker.kafka.create_topics"),
+    )
+}
+
+/// How long each topic that has a limit is kept, as Kafka says.
+pub async fn kept(cluster: &Cluster) -> Result<Vec<(Topic, Option<Duration>)>, Error> {
+    let (admin, names) = cluster.admin();
+    let found = settings(&cluster.config, names, (admin, &USED)).await?;
+    let kept = found.iter().map(|(topic, found)| {
+        let value = found.get("retention.ms").and_then(|entry| entry.value.as_deref());
+        let limit = value
+            .and_then(|value| value.parse().ok())
+            .map(Duration::from_millis);
+        (*topic, limit)
+    });
+    Ok(kept.collect())
+}
+
+/// The topics that are there, each with how its partitions or copies fall short, if they do.
+type Looked = Vec<(Topic, Option<Error>)>;
+
+fn missing(looked: &Looked) -> Vec<Topic> {
+    let is_missing = |topic: &&Topic| looked.iter().all(|(there, _)| there != *topic);
+    USED.iter().filter(is_missing).copied().collect()
 }
 
 /// Looks on a thread for it: the question blocks.
-async fn look(config: &Config, names: &Names, admin: &Arc<AdminClient<Told>>) -> Result<Vec<Topic>, Error> {
+async fn look(config: &Config, names: &Names, admin: &Arc<AdminClient<Told>>) -> Result<Looked, Error> {
     let (config, names, admin) = (config.clone(), names.clone(), admin.clone());
-    blocking(move || missing(&config, &names, &admin)).await
+    blocking(move || look_now(&config, &names, &admin)).await
 }
 
-/// Which topics are missing; those that are there must have the right partitions and copies.
-fn missing(config: &Config, names: &Names, admin: &AdminClient<Told>) -> Result<Vec<Topic>, Error> {
+/// What is there; whether it has the right partitions and copies.
+fn look_now(config: &Config, names: &Names, admin: &AdminClient<Told>) -> Result<Looked, Error> {
     let metadata = admin
         .inner()
         .fetch_metadata(None, config.question_timeout())
         .map_err(|error| Error::kafka(format!("reach Kafka at {}", config.bootstrap), &error))?;
     let found: HashMap<&str, &MetadataTopic> = metadata.topics().iter().map(|it| (it.name(), it)).collect();
-    let mut missing = Vec::new();
-    for topic in USED {
-        match found.get(names.of(topic)) {
-            None => missing.push(topic),
-            Some(found) if found.partitions().is_empty() => missing.push(topic),
-            Some(found) => check_layout(config, topic, found)?,
-        }
-    }
-    Ok(missing)
+    let there = USED.iter().filter_map(|topic| {
+        let found = found.get(names.of(*topic))?;
+        (!found.partitions().is_empty()).then(|| (*topic, check_layout(config, *topic, found).err()))
+    });
+    Ok(there.collect())
 }
 
 fn check_layout(config: &Config, topic: Topic, found: &MetadataTopic) -> Result<(), Error> {
@@ -254,7 +306,7 @@ async fn create(
 
 async fn wait_for(config: &Config, names: &Names, admin: &Arc<AdminClient<Told>>) -> Result<(), Error> {
     let until = tokio::time::Instant::now() + config.question_timeout();
-    while let Some(topic) = look(config, names, admin).await?.first() {
+    while let Some(topic) = missing(&look(config, names, admin).await?).first() {
         if tokio::time::Instant::now() >= until {
             return Err(Error::topic(
                 names.of(*topic),
@@ -267,26 +319,39 @@ async fn wait_for(config: &Config, names: &Names, admin: &Arc<AdminClient<Told>>
     Ok(())
 }
 
-/// Checks the settings; of a cluster's nodes some learn of a topic that was just made a little later.
-async fn check_settings(config: &Config, names: &Names, admin: &AdminClient<Told>) -> Result<(), Error> {
+/// A topic's settings as Kafka has them.
+type Settings = Vec<(Topic, ConfigResource)>;
+
+/// The settings of these topics; of a cluster's nodes some learn of a topic that was just made a little later.
+async fn settings(
+    config: &Config,
+    names: &Names,
+    topics: (&AdminClient<Told>, &[Topic]),
+) -> Result<Settings, Error> {
     let until = tokio::time::Instant::now() + config.question_timeout();
-    while let Some(topic) = check_known_settings(config, names, admin).await? {
+    loop {
+        let topic = match known_settings(config, names, topics).await? {
+            Ok(settings) => return Ok(settings),
+            Err(unknown) => unknown,
+        };
         if tokio::time::Instant::now() >= until {
             let unknown = ("unknown to the node that was asked", "known to all");
             return Err(Error::topic(names.of(topic), "topic", unknown));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    Ok(())
 }
 
-/// The first topic whose settings are not known yet, if those before it are as they must be.
-async fn check_known_settings(
+/// The settings, or the first topic whose settings are not known yet.
+async fn known_settings(
     config: &Config,
     names: &Names,
-    admin: &AdminClient<Told>,
-) -> Result<Option<Topic>, Error> {
-    let asked: Vec<ResourceSpecifier<'_>> = USED
+    (admin, topics): (&AdminClient<Told>, &[Topic]),
+) -> Result<Result<Settings, Topic>, Error> {
+    if topics.is_empty() {
+        return Ok(Ok(Vec::new()));
+    }
+    let asked: Vec<ResourceSpecifier<'_>> = topics
         .iter()
         .map(|topic| ResourceSpecifier::Topic(names.of(*topic)))
         .collect();
@@ -294,23 +359,40 @@ async fn check_known_settings(
         .describe_configs(&asked, &options(config))
         .await
         .map_err(|error| Error::kafka("read the topics' settings", &error))?;
-    for (topic, answer) in USED.iter().zip(answers) {
+    let mut settings = Vec::new();
+    for (topic, answer) in topics.iter().zip(answers) {
         let name = names.of(*topic);
-        let found: ConfigResource = match answer {
-            Ok(found) if found.entries.is_empty() => return Ok(Some(*topic)),
-            Ok(found) => found,
-            Err(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Some(*topic)),
+        match answer {
+            Ok(found) if found.entries.is_empty() => return Ok(Err(*topic)),
+            Ok(found) => settings.push((*topic, found)),
+            Err(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Err(*topic)),
             Err(error) => return Err(Error::kafka(format!("read the settings of {name}"), &error)),
-        };
-        for (setting, needed) in needed(config, *topic) {
+        }
+    }
+    Ok(Ok(settings))
+}
+
+/// Every setting of these topics that falls short.
+async fn check_settings(
+    config: &Config,
+    names: &Names,
+    topics: (&AdminClient<Told>, &[Topic]),
+) -> Result<Vec<Error>, Error> {
+    let mut short = Vec::new();
+    for (topic, found) in settings(config, names, topics).await? {
+        for (setting, needed) in needed(config, topic) {
             let value = found.get(setting).and_then(|entry| entry.value.as_deref());
             let value = value.unwrap_or("nothing");
             if !needed.is_met_by(value) {
-                return Err(Error::topic(name, setting, (value, &needed.to_string())));
+                short.push(Error::topic(
+                    names.of(topic),
+                    setting,
+                    (value, &needed.to_string()),
+                ));
             }
         }
     }
-    Ok(None)
+    Ok(short)
 }
 
 #[cfg(test)]

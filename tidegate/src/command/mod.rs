@@ -4,6 +4,7 @@ mod apply;
 mod clickhouse;
 mod config;
 mod demo;
+mod doctor;
 mod log;
 mod logs;
 mod migrate;
@@ -78,6 +79,8 @@ enum Command {
     Providers(providers::Arguments),
     /// Print every configuration key with its default, or the configuration in force
     Config(config::Arguments),
+    /// Look for what is wrong, and say how to mend it
+    Doctor(doctor::Arguments),
     /// Look into the embedded log, or repair it
     Log(log::Arguments),
     /// Run the embedded ClickHouse engine behind ClickHouse's HTTP interface
@@ -101,6 +104,7 @@ impl Cli {
             Command::Query(arguments) => arguments.run(&shared),
             Command::Providers(arguments) => arguments.run(&shared),
             Command::Config(arguments) => arguments.run(&shared),
+            Command::Doctor(arguments) => arguments.run(&shared),
             Command::Log(arguments) => arguments.run(&shared),
             Command::Clickhouse(arguments) => arguments.run(&shared),
         }

@@ -364,6 +364,14 @@ mod tests {
             "[broker]\nkind = 'kafka'\n[broker.kafka]\nretention_hours = 76",
             &["forward.schedule_ms", "broker.kafka.retention_hours"],
         ),
+        (
+            "[broker]\nkind = 'kafka'\n[broker.kafka]\nretention_hours = 9\n[forward]\nschedule_ms = []",
+            &["max_wait", "broker.kafka.retention_hours", "forward.schedule_ms"],
+        ),
+        (
+            "[broker]\nkind = 'kafka'\n[broker.kafka]\nretention_hours = 24\n[forward]\nschedule_ms = []",
+            &[],
+        ),
         ("[broker]\nkind = 'kafka'", &[]),
         (
             "[broker]\nkind = 'kafka'\n[broker.kafka]\nrows_message_bytes_max = 5242880\nbody_message_bytes_max = 10485760",

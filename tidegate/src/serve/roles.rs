@@ -26,6 +26,7 @@ use super::copy::RegistryCopy;
 use super::lead::Lead;
 use super::{RoleName, Shape, internal};
 use crate::config::Config;
+use crate::{admin_key, doctor};
 
 /// How often the registry's journal is looked after.
 const TEND_EVERY: Duration = Duration::from_secs(600);
@@ -118,6 +119,9 @@ impl Roles {
                 address,
             };
             self.run("registry writer", |stop| Box::pin(lead.run(assignments, stop)));
+            admin_key::ensure_there(&registry, &desk).await?;
+            let watched = broker.clone();
+            self.run("lag", |stop| Box::pin(doctor::watch(watched, stop)));
         }
         Ok((desk, registry))
     }
@@ -271,6 +275,7 @@ impl Roles {
             "endpoint switch",
             "audit",
             "registry journal",
+            "lag",
             "registry writer",
             "broker",
         ] {

@@ -5,6 +5,7 @@
 mod apart;
 mod audits;
 mod commands;
+mod doctor;
 mod floods;
 mod inspect;
 mod kafka;
