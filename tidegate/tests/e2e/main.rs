@@ -14,6 +14,7 @@ mod page;
 mod queries;
 mod recorded;
 mod refusals;
+mod rolling;
 mod serving;
 mod spill;
 mod verify;
