@@ -4,14 +4,14 @@
 //! In: what owners have reached, and that they have ended. Out: partitions gained and lost; offsets committed, which
 //! only show lag. Where an owner keeps no journal it notes with the group what it has reached, and a few words more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 use super::client::{self, Told};
 use super::config::Config;
+use super::reached::Ledger;
 use super::topics::Names;
 use crate::assignments::{Assignment, Note};
 use crate::error::Error;
@@ -30,29 +31,8 @@ use crate::metrics;
 const POLL: Duration = Duration::from_millis(100);
 /// How often the offsets reached are committed.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
-
-/// What the members of a process know together.
-#[derive(Default)]
-pub struct Ledger {
-    reached: Mutex<BTreeMap<(Topic, u32), u64>>,
-}
-
-impl Ledger {
-    /// An owner has reached this offset.
-    pub fn reached(&self, topic: Topic, partition: u32, offset: u64) {
-        self.reached.lock().insert((topic, partition), offset);
-    }
-
-    fn take(&self, topic: Topic) -> Vec<(u32, u64)> {
-        let mut reached = self.reached.lock();
-        let of_topic: Vec<(u32, u64)> = reached
-            .range((topic, 0)..=(topic, u32::MAX))
-            .map(|((_, partition), offset)| (*partition, *offset))
-            .collect();
-        reached.retain(|(at, _), _| *at != topic);
-        of_topic
-    }
-}
+/// How soon a client that cannot be made is tried again.
+const JOIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether the offsets that a group keeps are its owners' own notes, or follow what their journals say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +49,33 @@ pub struct Membership {
     held: Arc<Held>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
-    consumer: Arc<BaseConsumer<Member>>,
+    current: Current,
+    assigned: Arc<Mutex<BTreeSet<u32>>>,
     topic: String,
     timeout: Duration,
+}
+
+/// The client that is the member now: one that Kafka has fenced never works again, and another takes its place.
+type Current = Arc<Mutex<Arc<BaseConsumer<Member>>>>;
+
+/// How a client joins.
+struct Joining {
+    settings: ClientConfig,
+    member: Member,
+    topic: (Topic, String),
+    group: String,
+}
+
+impl Joining {
+    fn join(&self) -> Result<Arc<BaseConsumer<Member>>, Error> {
+        let failed = |error: KafkaError| Error::kafka(format!("join the group {}", self.group), &error);
+        let consumer: BaseConsumer<Member> = self
+            .settings
+            .create_with_context(self.member.clone())
+            .map_err(failed)?;
+        consumer.subscribe(&[self.topic.1.as_str()]).map_err(failed)?;
+        Ok(Arc::new(consumer))
+    }
 }
 
 /// The owners that run in this process, by partition.
@@ -116,11 +120,14 @@ impl Held {
 }
 
 /// Hears of rebalances on the thread that polls.
+#[derive(Clone)]
 struct Member {
     told: Told,
     held: Arc<Held>,
     changes: mpsc::Sender<Assignment>,
     release: Duration,
+    /// What the group has given to this process.
+    assigned: Arc<Mutex<BTreeSet<u32>>>,
 }
 
 impl ClientContext for Member {
@@ -143,10 +150,7 @@ impl ConsumerContext for Member {
             return;
         };
         let partitions = partitions(list);
-        metrics::kafka_rebalanced("lost", partitions.len());
-        partitions
-            .iter()
-            .for_each(|partition| self.tell(Assignment::Lost(*partition)));
+        self.lose(&partitions);
         // Partitions that were lost belong to others already, whose journals' epochs keep ours out.
         if !consumer.assignment_lost() && !self.held.wait_for(&partitions, self.release) {
             tracing::warn!(
@@ -165,6 +169,7 @@ impl ConsumerContext for Member {
         let partitions = partitions(list);
         metrics::kafka_rebalanced("gained", partitions.len());
         for partition in partitions {
+            self.assigned.lock().insert(partition);
             self.held.gain(partition);
             self.tell(Assignment::Gained(partition));
         }
@@ -172,6 +177,18 @@ impl ConsumerContext for Member {
 }
 
 impl Member {
+    /// These are somebody else's now; what is not ours is not told again.
+    fn lose(&self, partitions: &[u32]) {
+        let ours: Vec<u32> = {
+            let mut assigned = self.assigned.lock();
+            let ours = partitions.iter().filter(|partition| assigned.remove(partition));
+            ours.copied().collect()
+        };
+        metrics::kafka_rebalanced("lost", ours.len());
+        ours.iter()
+            .for_each(|partition| self.tell(Assignment::Lost(*partition)));
+    }
+
     fn tell(&self, change: Assignment) {
         // Nobody listens any more when the role has ended: then nothing is owned either.
         let _ = self.changes.blocking_send(change);
@@ -194,34 +211,34 @@ impl Membership {
         // A change for every partition, gained and lost, fits: the thread that polls need not wait.
         let (tell, changes) = mpsc::channel(2 * config.partitions_of(topic) as usize + 16);
         let held = Arc::new(Held::default());
-        let member = Member {
-            told,
-            held: held.clone(),
-            changes: tell,
-            release: Duration::from_millis(config.release_timeout_ms),
+        let assigned = Arc::<Mutex<BTreeSet<u32>>>::default();
+        let joining = Joining {
+            settings: client::member(config, group),
+            member: Member {
+                told,
+                held: held.clone(),
+                changes: tell,
+                release: Duration::from_millis(config.release_timeout_ms),
+                assigned: assigned.clone(),
+            },
+            topic: (topic, names.of(topic).to_owned()),
+            group: format!("{}{group}", config.prefix),
         };
-        let failed =
-            |error: &KafkaError| Error::kafka(format!("join the group {}{group}", config.prefix), error);
-        let consumer: BaseConsumer<Member> = client::member(config, group)
-            .create_with_context(member)
-            .map_err(|error| failed(&error))?;
-        let consumer = Arc::new(consumer);
-        consumer
-            .subscribe(&[names.of(topic)])
-            .map_err(|error| failed(&error))?;
+        let current = Arc::new(Mutex::new(joining.join()?));
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, name, polled) = (stop.clone(), names.of(topic).to_owned(), consumer.clone());
+        let (stopped, polled) = (stop.clone(), current.clone());
         let followed = (offsets == Offsets::Follow).then_some(ledger);
         let thread = std::thread::Builder::new()
             .name(format!("kafka-{group}"))
-            .spawn(move || poll(&polled, (topic, &name), (followed.as_deref(), &stopped)))
+            .spawn(move || poll(&joining, &polled, (followed.as_deref(), &stopped)))
             .map_err(Error::io("start a thread that polls a group"))?;
         Ok(Self {
             changes,
             held,
             stop,
             thread: Some(thread),
-            consumer,
+            current,
+            assigned,
             topic: names.of(topic).to_owned(),
             timeout: config.question_timeout(),
         })
@@ -241,7 +258,7 @@ impl Membership {
         for partition in partitions {
             list.add_partition(&self.topic, i32::try_from(*partition).unwrap_or(i32::MAX));
         }
-        let (consumer, timeout) = (self.consumer.clone(), self.timeout);
+        let (consumer, timeout) = (self.current.lock().clone(), self.timeout);
         let failed =
             |error: KafkaError| Error::kafka(format!("read what is noted of {}", self.topic), &error);
         let asked = tokio::task::spawn_blocking(move || consumer.committed_offsets(list, timeout)).await;
@@ -264,7 +281,13 @@ impl Membership {
     /// Notes with the group how far its partitions are; returns once Kafka has it. Whoever is no member any more is
     /// refused.
     pub async fn note(&self, notes: &[Note]) -> Result<(), Error> {
-        let failed = |error: KafkaError| Error::kafka(format!("note how far {} is", self.topic), &error);
+        let action = || format!("note how far {} is", self.topic);
+        let failed = |error: KafkaError| Error::kafka(action(), &error);
+        let is_ours = |note: &Note| self.assigned.lock().contains(&note.partition);
+        if !notes.iter().all(is_ours) {
+            // A member that speaks while it is being replaced is fenced for good.
+            return Err(Error::kafka(action(), &"partitions have gone to another process"));
+        }
         let mut list = TopicPartitionList::new();
         for note in notes {
             let partition = i32::try_from(note.partition).unwrap_or(i32::MAX);
@@ -273,12 +296,12 @@ impl Membership {
             element.set_offset(offset).map_err(failed)?;
             element.set_metadata(&note.text);
         }
-        let consumer = self.consumer.clone();
+        let consumer = self.current.lock().clone();
         let noting = tokio::task::spawn_blocking(move || consumer.commit(&list, CommitMode::Sync));
         // The client itself would wait for as long as the cluster is away.
         let Ok(noted) = tokio::time::timeout(self.timeout, noting).await else {
             return Err(Error::kafka(
-                format!("note how far {} is", self.topic),
+                action(),
                 &"no answer within broker.kafka.question_timeout_ms",
             ));
         };
@@ -302,28 +325,52 @@ impl Drop for Membership {
     }
 }
 
-fn poll(
-    consumer: &BaseConsumer<Member>,
-    (topic, name): (Topic, &str),
-    (ledger, stop): (Option<&Ledger>, &AtomicBool),
-) {
-    let follow = || {
+fn poll(joining: &Joining, current: &Current, (ledger, stop): (Option<&Ledger>, &AtomicBool)) {
+    let (topic, name) = (joining.topic.0, &joining.topic.1);
+    let follow = |consumer: &BaseConsumer<Member>| {
         if let Some(ledger) = ledger {
             commit(consumer, name, &ledger.take(topic));
         }
     };
     let mut committed = Instant::now();
     while !stop.load(Ordering::Acquire) {
+        let consumer = current.lock().clone();
         if let Some(Err(error)) = consumer.poll(POLL) {
             metrics::kafka_error("member");
             tracing::debug!(%error, "a member of a group was told of an error");
         }
-        if committed.elapsed() >= COMMIT_EVERY {
+        if let Some((_, reason)) = consumer.client().fatal_error() {
+            drop(consumer);
+            begin_anew(joining, current, &reason);
+        } else if committed.elapsed() >= COMMIT_EVERY {
             committed = Instant::now();
-            follow();
+            follow(&consumer);
         }
     }
-    follow();
+    let consumer = current.lock().clone();
+    follow(&consumer);
+}
+
+/// Joins again as another client: Kafka has fenced this one, since it slept past its session and another took its name.
+fn begin_anew(joining: &Joining, current: &Current, reason: &str) {
+    tracing::warn!(
+        group = joining.group,
+        reason,
+        "a member that was given up joins its group again"
+    );
+    let all: Vec<u32> = joining.member.assigned.lock().iter().copied().collect();
+    joining.member.lose(&all);
+    match joining.join() {
+        Ok(consumer) => {
+            let former = std::mem::replace(&mut *current.lock(), consumer);
+            // It closes here, unless somebody still waits for an answer of it.
+            drop(former);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "it cannot join yet");
+            std::thread::sleep(JOIN_AGAIN);
+        }
+    }
 }
 
 /// Commits offsets of partitions that are assigned; nothing is decided by them, so nobody waits.
@@ -367,16 +414,5 @@ mod tests {
         let thread = std::thread::spawn(move || releasing.release(1));
         assert!(held.wait_for(&[1], Duration::from_secs(60)));
         thread.join().expect("it only releases");
-    }
-
-    #[test]
-    fn the_ledger_keeps_the_last_offset_of_each_partition() {
-        let ledger = Ledger::default();
-        ledger.reached(Topic::Requests, 1, 5);
-        ledger.reached(Topic::Requests, 1, 9);
-        ledger.reached(Topic::Events, 1, 2);
-        assert_eq!(ledger.take(Topic::Requests), [(1, 9)]);
-        assert_eq!(ledger.take(Topic::Requests), []);
-        assert_eq!(ledger.take(Topic::Events), [(1, 2)]);
     }
 }

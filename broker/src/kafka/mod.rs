@@ -23,6 +23,7 @@ mod pointers;
 mod producer;
 mod pump;
 mod reach;
+mod reached;
 mod reader;
 mod requests;
 mod spill;

@@ -9,9 +9,10 @@ use tidegate_providers::Catalogue;
 use tidegate_testkit::receiver::Receiver;
 use tidegate_testkit::server::Server;
 
-use crate::apart::{apply, beside, decided_once, delivered, gains};
+use crate::apart::{apply, beside, decided_once, delivered};
 use crate::launch;
 use crate::recorded::{now, send};
+use crate::rolling::has_again;
 use crate::serving::simple;
 use crate::writers::with_engine;
 
@@ -39,9 +40,10 @@ async fn two_audits_of_which_one_stands_still_and_one_is_killed_count_right() {
     let definition = catalogue.get(&recorded.provider).expect("a definition");
     let server = launch.start().await;
     let stopped = beside(&launch, folders[1].path(), "audit").start().await;
-    gains(&stopped, 0.0).await;
+    // Four partitions of three topics, all of them, and then half.
+    has_again(&stopped, 12.0).await;
     let mut killed = beside(&launch, folders[2].path(), "audit").start().await;
-    let held = gains(&killed, 0.0).await;
+    has_again(&killed, 6.0).await;
     let names: Vec<String> = (0..6).map(|number| format!("mine-{number}")).collect();
     let paths = apply(&server, &receiver, (&recorded, &names)).await;
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
@@ -50,9 +52,13 @@ async fn two_audits_of_which_one_stands_still_and_one_is_killed_count_right() {
     for round in 0..60 {
         match round {
             10 => stopped.signal(Signal::STOP),
-            25 => _ = gains(&killed, held).await,
+            25 => has_again(&killed, 12.0).await,
             30 => killed = killed.kill().start().await,
-            45 => stopped.signal(Signal::CONT),
+            45 => {
+                stopped.signal(Signal::CONT);
+                // It was given up, and takes part again.
+                has_again(&stopped, 18.0).await;
+            }
             _ => {}
         }
         for path in &paths {

@@ -91,8 +91,8 @@ async fn restarted(server: Server) -> Server {
     launch.start().await
 }
 
-/// Waits until a server has as many partitions as before its restart.
-async fn has_again(server: &Server, partitions: f64) {
+/// Waits until a server has been given so many partitions since its start.
+pub async fn has_again(server: &Server, partitions: f64) {
     let began = Instant::now();
     while count(
         &server.get("/metrics").await,
