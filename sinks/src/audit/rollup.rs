@@ -64,6 +64,8 @@ const ROLLUPS: [Rollup; 3] = [
     },
 ];
 
+/// Seconds of a minute.
+const MINUTE_S: u64 = 60;
 /// How many waits a minute may be put off because rows of it keep coming.
 const PUT_OFF_WAITS_MAX: u64 = 4;
 
@@ -148,7 +150,7 @@ impl Rollups {
                 .filter(|minute| *minute > 0)
                 .collect();
             if minutes.is_empty() {
-                self.seen[index] = Some(checked_at - 2 * self.wait_ms() - self.interval_ms());
+                self.seen[index] = Some(checked_at - self.back_ms());
                 return Ok(());
             }
             self.write(rollup, &minutes, checked_at).await?;
@@ -158,9 +160,9 @@ impl Rollups {
 
     /// From where on an owner that begins has to look: a while before the last run of any.
     async fn resume(&self, rollup: &Rollup) -> Result<i64> {
-        let back = (PUT_OFF_WAITS_MAX + 2) * self.config.rollup_wait_s + 60;
+        let back = self.back_ms();
         let sql = format!(
-            "SELECT toUnixTimestamp64Milli(max(begun_at) - INTERVAL {back} SECOND) FROM rollup_runs WHERE rollup = '{}'",
+            "SELECT toUnixTimestamp64Milli(max(begun_at)) - {back} FROM rollup_runs WHERE rollup = '{}'",
             rollup.name
         );
         within(self.timeout(), self.client.query_raw(&sql).fetch_one::<i64>())
@@ -250,11 +252,13 @@ impl Rollups {
         self.config.insert_timeout()
     }
 
-    fn wait_ms(&self) -> i64 {
-        i64::try_from(self.config.rollup_wait_s.saturating_mul(1000)).unwrap_or(i64::MAX / 4)
-    }
-
-    fn interval_ms(&self) -> i64 {
-        i64::try_from(self.config.rollup_interval_s.saturating_mul(1000)).unwrap_or(i64::MAX / 4)
+    /// How long, in milliseconds, a row may be there before its minute is due: the minute must be over and quiet, and is
+    /// put off so often; and a look behind.
+    fn back_ms(&self) -> i64 {
+        let waits = (PUT_OFF_WAITS_MAX + 2).saturating_mul(self.config.rollup_wait_s);
+        let seconds = waits
+            .saturating_add(2 * MINUTE_S)
+            .saturating_add(self.config.rollup_interval_s);
+        i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX / 4)
     }
 }
