@@ -24,6 +24,9 @@ pub const READERS: [(Topic, &str); 5] = [
     (Topic::Attempts, "audit-attempts"),
 ];
 
+/// Where what was found begins on a line.
+const INDENT: usize = 22;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Degree {
@@ -85,9 +88,11 @@ impl fmt::Display for Finding {
             Degree::Doubtful => "warn ",
             Degree::Wrong => "WRONG",
         };
-        write!(out, "{degree}  {:<14} {}", self.about, self.found)?;
+        let indent = " ".repeat(INDENT);
+        let found = self.found.replace('\n', &format!("\n{indent}"));
+        write!(out, "{degree}  {:<14} {found}", self.about)?;
         if !self.remedy.is_empty() {
-            write!(out, "\n       {:<14} → {}", "", self.remedy)?;
+            write!(out, "\n{indent}→ {}", self.remedy)?;
         }
         Ok(())
     }

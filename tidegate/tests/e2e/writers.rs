@@ -111,7 +111,10 @@ fn delivering(catalogue: &Catalogue) -> Delivering {
         .iter()
         .filter_map(|case| {
             let stored = case.get("expect")?.get("handshake")?.get("store")?.as_str()?;
-            Some((case.get("body")?.as_str()?.to_owned(), stored.to_owned()))
+            Some((
+                case.get("request")?.get("body")?.as_str()?.to_owned(),
+                stored.to_owned(),
+            ))
         })
         .next()
         .expect("a case delivers a secret");
