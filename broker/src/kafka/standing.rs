@@ -96,7 +96,9 @@ async fn committed(
         .set("group.id", format!("{}{group}", config.prefix))
         // Nobody polls this client, so that its reports would only pile up.
         .set("statistics.interval.ms", "0");
-    let asker: BaseConsumer<Told> = settings.create_with_context(cluster.told("asker")).map_err(failed)?;
+    let asker: BaseConsumer<Told> = settings
+        .create_with_context(cluster.told("asker"))
+        .map_err(failed)?;
     let mut list = TopicPartitionList::new();
     for partition in 0..config.partitions_of(topic) {
         list.add_partition(&name, i32::try_from(partition).unwrap_or(i32::MAX));

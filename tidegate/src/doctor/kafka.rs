@@ -81,10 +81,11 @@ fn shortfall(config: &Config, error: &Error) -> Finding {
 
 /// How far every group of readers is behind.
 pub async fn lags(config: &Config) -> Vec<Finding> {
-    let looks_only = Config {
+    let mut looks_only = Config {
         create_topics: false,
         ..config.clone()
     };
+    looks_only.spill.enabled = false;
     let asked = async {
         let broker = Broker::connect(&looks_only).await?;
         let standings = broker.standings(&READERS).await;

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use tidegate_broker::embedded;
+use tidegate_broker::kafka::spill_in;
 use tidegate_registry::{KeyFile, KeyFileError};
 
 use super::Finding;
@@ -205,20 +206,28 @@ pub fn log(config: &Config) -> Vec<Finding> {
 
 /// What ingest wrote to its own disk while Kafka was away and has not handed on: it outlives its process.
 pub fn spill(config: &Config) -> Vec<Finding> {
-    let folder = config.server.data.join("spill");
-    if config.broker.kind == BrokerKind::Embedded || !folder.is_dir() {
+    if config.broker.kind == BrokerKind::Embedded {
         return Vec::new();
     }
-    let about = "spill";
-    let held = used_bytes(&folder);
-    vec![if held == 0 {
-        Finding::fine(about, "empty")
-    } else {
-        Finding::doubtful(
+    let (about, folder) = ("spill", config.spill_folder());
+    let shown = folder.display();
+    vec![match spill_in(&folder) {
+        Ok(None) => return Vec::new(),
+        Ok(Some(held)) if held.requests == 0 => Finding::fine(about, "empty"),
+        Ok(Some(held)) => Finding::doubtful(
             about,
-            format!("{} holds {} of accepted requests", folder.display(), bytes(held)),
+            format!(
+                "{shown} holds {} accepted requests, {}",
+                held.requests,
+                bytes(held.bytes)
+            ),
             "start a process with the role ingest on this data folder: it hands them on to Kafka",
-        )
+        ),
+        Err(error) => Finding::wrong(
+            about,
+            format!("{shown}: {error}"),
+            "keep the folder: it holds accepted requests",
+        ),
     }]
 }
 
@@ -308,18 +317,17 @@ mod tests {
     }
 
     #[test]
-    fn a_spill_that_was_left_is_told() {
+    fn a_spill_is_looked_for_on_kafka_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = config(folder.path());
+        let spilled = config.spill_folder();
         config.broker.kind = BrokerKind::Kafka;
-        assert_eq!(spill(&config), []);
-        let spilled = folder.path().join("spill/1");
+        assert_eq!(spill(&config), [], "there is none");
         fs::create_dir_all(&spilled).expect("it is ours");
-        assert_eq!(degree(&spill(&config)), Degree::Fine);
-        fs::write(spilled.join("segment"), [0; 5000]).expect("it is ours");
-        let findings = spill(&config);
-        assert_eq!(degree(&findings), Degree::Doubtful);
-        assert!(findings[0].to_string().contains("role ingest"), "{}", findings[0]);
+        fs::write(spilled.join("000"), "no segment").expect("it is ours");
+        assert_eq!(spill(&config).len(), 1);
+        config.broker.kind = BrokerKind::Embedded;
+        assert_eq!(spill(&config), []);
     }
 
     #[test]
