@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::command::Shared;
+use crate::config::BrokerKind;
 use crate::demo::{self, Demo};
 use crate::{logging, serve};
 
 /// Show the main job on real webhooks.
 #[derive(Args)]
 #[command(
-    after_help = "Everything is embedded and lies in a temporary folder, which is removed at the end; --data keeps it."
+    after_help = "Everything is embedded and lies in a temporary folder, which is removed at the end; --data keeps it. \
+                  With broker.kind = \"kafka\" the topics lie on Kafka."
 )]
 pub struct Arguments {
     /// End when the story is told, also on a terminal
@@ -32,8 +34,12 @@ impl Arguments {
         let temporary = tempfile::Builder::new().prefix("tidegate-demo-").tempdir()?;
         let folder = shared.data.clone().unwrap_or_else(|| temporary.path().to_owned());
         let config = demo::configure(config, &folder)?;
+        let log = match config.broker.kind {
+            BrokerKind::Embedded => "the log".to_owned(),
+            BrokerKind::Kafka => format!("topics on Kafka at {}", config.broker.kafka.bootstrap),
+        };
         println!(
-            "Tidegate {}: the log, ClickHouse and every role in this process, below {}",
+            "Tidegate {}: {log}, ClickHouse and every role in this process, below {}",
             env!("CARGO_PKG_VERSION"),
             folder.display()
         );
