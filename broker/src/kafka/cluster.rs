@@ -36,7 +36,7 @@ const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How soon a question that was not answered is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long one question waits: sent to a node that has just died it is never answered, and asked anew it goes elsewhere.
-const ONE_QUESTION: Duration = Duration::from_secs(5);
+const ONE_QUESTION: Duration = Duration::from_secs(2);
 /// How often it is looked whether a client has given up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -319,7 +319,12 @@ fn ask_until(asker: &Pump, topic: (&str, u32), timeout: Duration) -> Result<Vec<
     loop {
         let left = until.saturating_duration_since(Instant::now());
         match ask(asker, topic, left.min(ONE_QUESTION)) {
-            Err(_) if left > ASK_AGAIN => std::thread::sleep(ASK_AGAIN),
+            Err(_) if left > ASK_AGAIN => {
+                // Nobody else tells this client of new leaders: it reads nothing, and would ask a dead node for ever.
+                // Whether that was answered shows at the next question.
+                let _ = asker.consumer().fetch_metadata(Some(topic.0), left.min(ONE_QUESTION));
+                std::thread::sleep(ASK_AGAIN);
+            }
             answered => return answered,
         }
     }
