@@ -36,7 +36,7 @@ lint: ## format, clippy, licences and bans
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny check bans licenses sources
 
-bench: engine ## measure the parts and the whole, in CPU-µs and as a ratio to a baseline of the same run
+bench: engine kafka ## measure the parts and the whole, in CPU-µs and as a ratio to a baseline of the same run
 	dev/bench.sh
 
 deps: tools engine js kafka ## what the tests need from the registries

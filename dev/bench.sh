@@ -32,3 +32,10 @@ measure audit
 mkdir "$disk/broker"
 measure broker "$disk/broker" 200000
 measure whole 50000 0 "$disk"
+
+ls build/kafka/kafka_2.13-*.jar >/dev/null 2>&1 || { echo "Kafka's jars are missing: make kafka" >&2; exit 1; }
+measure kafka accept "$disk"
+measure whole kafka 50000 0 "$disk"
+measure kafka scale "$disk"
+measure kafka pause "$disk"
+measure kafka rebuild "$disk"

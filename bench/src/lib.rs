@@ -1,10 +1,12 @@
 //! What the benchmarks share: a signed webhook of a size ([`webhook`]), the CPU that a process has spent ([`cpu`]), load
-//! from a process of its own ([`load`]), and the server that does nothing, which every figure stands beside ([`idle`]).
+//! from a process of its own ([`load`]), the server that does nothing, which every figure stands beside ([`idle`]), and a
+//! real Kafka with processes on it ([`kafka`]).
 //!
 //! Measures nothing itself: each program in `bin/` does, prints, and asserts only that its work was done.
 
 pub mod cpu;
 pub mod idle;
+pub mod kafka;
 pub mod load;
 pub mod webhook;
 

@@ -54,6 +54,15 @@ impl Client {
             .context("the server's answer is not what this version expects")
     }
 
+    /// GETs text, such as `/metrics`.
+    ///
+    /// # Errors
+    /// When the server does not answer, or answers a problem.
+    pub async fn get_text(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.send(self.http.get(url(path))).await?;
+        Ok(answer.text().await?)
+    }
+
     /// POSTs JSON and reads JSON.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! What an event costs on its whole way: `tidegate serve` (embedded log with every append synced, embedded ClickHouse,
 //! one endpoint) takes signed webhooks from a generator process until each is delivered and its rows are in ClickHouse.
-//! CPU is that of the `tidegate` process, and of its ClickHouse child apart; generator and receiver are not counted.
+//! CPU is that of the `tidegate` process, and of its ClickHouse child apart; generator and receiver are not counted. With
+//! `kafka` the topics lie on a real Kafka node instead (`acks=all`), whose CPU stands apart too.
 //!
-//! Run: `cargo build --release -p tidegate -p tidegate-bench && target/release/whole [EVENTS [PER_SECOND [DIRECTORY
+//! Run: `cargo build --release -p tidegate -p tidegate-bench && target/release/whole [kafka] [EVENTS [PER_SECOND [DIRECTORY
 //! [PROVIDER CASE]]]]`; PER_SECOND 0 (default): as fast as they are accepted. Needs `libchdb.so` (`make engine`).
 //! `TIDEGATE_BENCH_HOLD` names seconds to wait before the load, for a profiler to be attached.
 
@@ -16,6 +17,7 @@ use tidegate::api::apply::{Applied, Wanted};
 use tidegate::api::question::Question;
 use tidegate::client::Client;
 use tidegate_bench::idle::Idle;
+use tidegate_bench::kafka::Node;
 use tidegate_bench::webhook::{Choice, SECRET};
 use tidegate_bench::{Failure, cpu, load, micros_each};
 
@@ -29,17 +31,27 @@ async fn main() -> Result<(), Failure> {
     if arguments.next_if_eq("generate").is_some() {
         return generate(arguments.collect()).await;
     }
+    let on_kafka = arguments.next_if_eq("kafka").is_some();
     let events = arguments.next().map_or(Ok(50_000), |text| text.parse())?;
     let per_second = arguments.next().map_or(Ok(0), |text| text.parse())?;
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let choice = Choice::read(arguments)?;
     let folder = tempfile::tempdir_in(parent)?;
     let receiver = Idle::start()?;
-    let server = Serve::start(folder.path()).await?;
+    let node = on_kafka.then(|| Node::start(folder.path())).transpose()?;
+    let settings = node.as_ref().map(|node| {
+        let config = node.config("whole.", 32);
+        node.settings(&config, &folder.path().join("keys"))
+    });
+    let server = Serve::start(folder.path(), &settings.unwrap_or_default()).await?;
     let url = server.apply(&choice, &receiver).await?;
     let request = server.request(&choice, &url, folder.path())?;
     hold().await?;
-    let spent = server.measure(&request, (events, per_second), &receiver).await?;
+    let before = node.as_ref().map(Node::spent).transpose()?;
+    let mut spent = server.measure(&request, (events, per_second), &receiver).await?;
+    if let (Some(node), Some(before)) = (&node, before) {
+        spent.broker = Some(node.spent()?.saturating_sub(before));
+    }
     spent.print(events);
     Ok(())
 }
@@ -81,10 +93,12 @@ struct Spent {
     complete: Duration,
     attempts: u64,
     threads: BTreeMap<String, Duration>,
+    /// Kafka's node, where the topics lie there.
+    broker: Option<Duration>,
 }
 
 impl Serve {
-    async fn start(folder: &Path) -> Result<Self, Failure> {
+    async fn start(folder: &Path, settings: &BTreeMap<String, String>) -> Result<Self, Failure> {
         let (data, config) = (folder.join("tidegate"), folder.join("tidegate.toml"));
         std::fs::write(
             &config,
@@ -97,6 +111,8 @@ impl Serve {
             .arg(config)
             .arg("--data")
             .arg(&data)
+            .envs(settings)
+            .env("TIDEGATE__LOG__LEVEL", "warn")
             .stdin(Stdio::null())
             .spawn()
             .map_err(|error| format!("the program `tidegate` beside this one (cargo build): {error}"))?;
@@ -197,6 +213,7 @@ impl Serve {
             complete: begun.elapsed(),
             attempts: receiver.answered(),
             threads,
+            broker: None,
         })
     }
 
@@ -239,6 +256,9 @@ impl Spent {
             "its ClickHouse child: {:.1} µs of CPU an event",
             each(self.engine)
         );
+        if let Some(broker) = self.broker {
+            println!("Kafka's node: {:.1} µs of CPU an event", each(broker));
+        }
     }
 }
 

@@ -322,7 +322,9 @@ fn ask_until(asker: &Pump, topic: (&str, u32), timeout: Duration) -> Result<Vec<
             Err(_) if left > ASK_AGAIN => {
                 // Nobody else tells this client of new leaders: it reads nothing, and would ask a dead node for ever.
                 // Whether that was answered shows at the next question.
-                let _ = asker.consumer().fetch_metadata(Some(topic.0), left.min(ONE_QUESTION));
+                let _ = asker
+                    .consumer()
+                    .fetch_metadata(Some(topic.0), left.min(ONE_QUESTION));
                 std::thread::sleep(ASK_AGAIN);
             }
             answered => return answered,
