@@ -130,7 +130,7 @@ impl Log {
         let mut draft = Draft::new(1, 0);
         draft.push_trim(topic, partition, start);
         let ask = Ask {
-            class: Class::Work,
+            class: Class::Retention,
             now: (self.host.now)(),
             expected: None,
             awaited,

@@ -94,7 +94,7 @@ pub enum Class {
     Intake,
     /// What the system needs to get rid of what it has.
     Work,
-    /// Appending again what must outlive its segment.
+    /// What gives space back: trims, and appending again what must outlive its segment.
     Retention,
 }
 
@@ -188,7 +188,9 @@ impl State {
 
     /// Whether a frame of `length` bytes leaves enough room for those that come before `class`.
     pub fn has_room(&self, rules: &Rules<'_>, length: u64, class: Class) -> bool {
-        if !self.short_of_space {
+        // At the budget the reserves count before anybody has tried in vain to write a segment ahead.
+        let grows = self.used_bytes + rules.config.segment_bytes <= rules.config.disk_bytes_max;
+        if !self.short_of_space && grows {
             return true;
         }
         let room = self.room_bytes(rules, length);
