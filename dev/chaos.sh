@@ -10,6 +10,7 @@ server_kills="${SERVER_KILLS:-200}"
 losses="${LOSSES:-2000}"
 rounds="${ROUNDS:-5}"
 steps="${STEPS:-100000000}"
+burst="${BURST:-1000000}"
 results=bench/RESULTS.md
 out="$(mktemp)"
 entry="$(mktemp)"
@@ -24,7 +25,7 @@ part() {
   local what=$1 count=$2 result=passed counted took
   echo "== $what: $count"
   : >"$out"
-  if ! TIDEGATE_CHAOS_KILLS="$count" TIDEGATE_CHAOS_ROUNDS="$count" \
+  if ! TIDEGATE_CHAOS_KILLS="$count" TIDEGATE_CHAOS_ROUNDS="$count" TIDEGATE_CHAOS_EVENTS="$count" \
     cargo test --quiet --package "$3" --test "$4" -- --exact "$5" --nocapture 2>&1 | tee "$out"; then
     result=FAILED
     verdict=FAILED
@@ -54,6 +55,9 @@ simulated() {
 
 part "kill -9 of the log's process" "$log_kills" tidegate-broker kill every_acknowledged_message_survives_kill_9
 part "power lost, in memory" "$losses" tidegate-broker power_loss every_acknowledged_message_survives
+part "an import burst on a thousand objects, killed twice: events" "$burst" \
+  tidegate e2e floods::an_import_burst_comes_to_one_delivery_for_each_object_and_window
+part "the same on Kafka" "$burst" tidegate e2e floods::an_import_burst_comes_to_the_same_on_kafka
 simulated "floods, simulated: steps" "$steps" simulated_floods_keep_every_promise
 simulated "five rules of flood control broken on purpose" 40000 the_oracle_finds_what_is_broken_on_purpose
 simulated "fairness, simulated, and switched off on purpose" 1 fairness::simulated_flooders_delay_only_themselves
