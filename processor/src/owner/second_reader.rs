@@ -29,11 +29,12 @@ pub(super) struct Aside {
 impl Ownership<'_> {
     /// How long until something that was set aside is due, or a window ends; at most [`IDLE_EVERY`].
     pub(super) fn due_in(&self) -> Duration {
-        let due_at = self.state.set_aside().due_at();
-        let aside = due_at.map_or(IDLE_EVERY, |due_at| due_at.since(self.owner.broker.now()));
-        let next_at = self.state.flood.next_at();
-        let window = next_at.map_or(IDLE_EVERY, |next_at| next_at.since(self.clock.now()));
-        aside.min(window).min(IDLE_EVERY)
+        let now = self.clock.now();
+        let due_at = [self.state.set_aside().due_at(), self.state.flood.next_at()];
+        let due_at = due_at.into_iter().flatten().min();
+        due_at
+            .map_or(IDLE_EVERY, |due_at| due_at.since(now))
+            .min(IDLE_EVERY)
     }
 
     /// Makes due what waits for an address from which something was fetched since the last call.
@@ -56,7 +57,8 @@ impl Ownership<'_> {
 
     /// Reads what is due again, the queues in turn.
     pub(super) async fn due_again(&mut self) -> Result<Vec<Work>, Error> {
-        let now = self.owner.broker.now();
+        // The owner's own clock, by which rates are paid and waits were begun: the system's may be set meanwhile.
+        let now = self.clock.now();
         let mut served: Vec<Served> = Vec::new();
         let mut entries = 0;
         while served.len() < RUNS_AT_ONCE && entries < ENTRIES_AT_ONCE {
