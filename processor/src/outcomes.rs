@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,9 +29,7 @@ pub(crate) struct Rows {
     lines: Vec<u8>,
     rows: u32,
     full: Vec<(Bytes, u32)>,
-    /// Rows of events that are held: when one is handed on in the same batch, its later row takes the place.
-    held: HashMap<EventId, Vec<u8>>,
-    held_bytes: usize,
+    held: HeldLines,
     by_outcome: [u64; Outcome::ALL.len()],
 }
 
@@ -49,8 +48,7 @@ impl Rows {
             lines: Vec::new(),
             rows: 0,
             full: Vec::new(),
-            held: HashMap::new(),
-            held_bytes: 0,
+            held: HeldLines::default(),
             by_outcome: [0; Outcome::ALL.len()],
         }
     }
@@ -60,19 +58,14 @@ impl Rows {
         let row = self.row(subject, verdict);
         let id = row.event_id;
         if verdict.outcome == Outcome::Debounced {
-            let mut line = Vec::with_capacity(1024);
-            serde_json::to_writer(&mut line, &row).expect(WRITES);
-            line.push(b'\n');
-            self.held_bytes += line.len();
-            self.held.insert(id, line);
-            return;
+            return self.held.push(id, &row);
         }
         let before = self.lines.len();
         serde_json::to_writer(&mut self.lines, &row).expect(WRITES);
         self.lines.push(b'\n');
         self.end_line(before);
         if verdict.window.is_some() {
-            self.held.remove(&id);
+            self.held.remove(id);
         }
         if let Some(count) = self.by_outcome.get_mut(verdict.outcome as usize) {
             *count += 1;
@@ -81,7 +74,9 @@ impl Rows {
 
     /// How many bytes of rows there are.
     pub fn len_bytes(&self) -> usize {
-        self.full.iter().map(|(lines, _)| lines.len()).sum::<usize>() + self.lines.len() + self.held_bytes
+        self.full.iter().map(|(lines, _)| lines.len()).sum::<usize>()
+            + self.lines.len()
+            + self.held.lines.len()
     }
 
     /// How many rows each outcome has; the debounced are counted when their window ends.
@@ -91,9 +86,10 @@ impl Rows {
 
     /// The messages for one partition of `outcomes`.
     pub fn into_records(mut self, partition: u32) -> Vec<Record> {
-        for line in std::mem::take(&mut self.held).into_values() {
+        let held = std::mem::take(&mut self.held);
+        for line in held.iter() {
             let before = self.lines.len();
-            self.lines.extend_from_slice(&line);
+            self.lines.extend_from_slice(line);
             self.end_line(before);
         }
         self.close_message();
@@ -198,6 +194,39 @@ impl Rows {
                 },
             },
         }
+    }
+}
+
+/// Rows of events that are held: when one is handed on in the same batch, its later row takes the place.
+#[derive(Debug, Default)]
+struct HeldLines {
+    lines: Vec<u8>,
+    /// Where each row stands; none when it was taken out.
+    places: Vec<Option<Range<usize>>>,
+    of_event: HashMap<EventId, usize>,
+}
+
+impl HeldLines {
+    fn push(&mut self, id: EventId, row: &Row<'_>) {
+        let start = self.lines.len();
+        serde_json::to_writer(&mut self.lines, row).expect(WRITES);
+        self.lines.push(b'\n');
+        // The later of two rows for one event is true.
+        self.remove(id);
+        self.of_event.insert(id, self.places.len());
+        self.places.push(Some(start..self.lines.len()));
+    }
+
+    fn remove(&mut self, id: EventId) {
+        let place = self.of_event.remove(&id).and_then(|at| self.places.get_mut(at));
+        if let Some(place) = place {
+            *place = None;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let places = self.places.iter().flatten();
+        places.filter_map(|place| self.lines.get(place.clone()))
     }
 }
 
