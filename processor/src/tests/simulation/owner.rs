@@ -20,6 +20,10 @@ use crate::flood::{Arrival, Content, DeliveryKey, Ended, Fate, FingerprintKey, F
 use crate::steps::debounce::Place;
 
 const INTEGRATION: IntegrationId = IntegrationId(Uuid::from_u128(77));
+/// What work takes, in virtual microseconds: a decision or the end of a window, an append, a message that is read again.
+const DECIDE: u64 = 20;
+const APPEND: u64 = 300;
+const READ: u64 = 5;
 
 /// The owner's process has died, or it found that it is the owner no more.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ struct Committed {
 pub struct House {
     fault: Option<Fault>,
     time: u64,
+    /// What was spent of the next millisecond.
+    micros: u64,
     wall: u64,
     requests: Vec<Vec<Arc<Sent>>>,
     journal: Vec<Message>,
@@ -58,6 +64,7 @@ impl House {
         Self {
             fault,
             time: 0,
+            micros: 0,
             wall: 1_000_000_000,
             requests: Vec::new(),
             journal: Vec::new(),
@@ -76,6 +83,14 @@ impl House {
         }
         self.time += millis;
         self.wall += millis;
+    }
+
+    /// Spends the time that work takes.
+    fn spend(&mut self, micros: u64) {
+        self.micros += micros;
+        self.time += self.micros / 1000;
+        self.wall += self.micros / 1000;
+        self.micros %= 1000;
     }
 
     /// Sets the system's clock, forth or back.
@@ -171,6 +186,9 @@ impl Owner {
                 epoch
             }
         };
+        let began = house.time;
+        house.spend(READ * (house.journal.len() - house.journal_from) as u64);
+        house.history.pauses.push((began, house.time));
         let mut flood = FloodControl::within(limits);
         let mut input = 0;
         for (offset, message) in house.journal.iter().enumerate().skip(house.journal_from) {
@@ -221,6 +239,7 @@ impl Owner {
             }
             self.input += 1;
         }
+        house.spend(DECIDE * batch.entries.len() as u64);
         let bytes = self.flood.fill();
         let bytes = bytes.seen_bytes + bytes.objects_bytes + bytes.windows_bytes;
         house.history.bytes_most = house.history.bytes_most.max(bytes);
@@ -238,6 +257,7 @@ impl Owner {
         if dies_at == 1 {
             return Err(Gone);
         }
+        house.spend(APPEND);
         let appended = self.commit(batch.entries, house);
         if house.fault == Some(Fault::DoubleCount) && random.one_in(50) {
             self.input = from;
