@@ -270,14 +270,18 @@ fn all_mistakes_are_named_at_once() {
 
 #[test]
 fn flood_settings_that_cannot_be() {
-    let check = |flood: &str, parts: &[&str]| {
-        let text = integration(&format!("        provider: any\n        flood: {flood}\n"));
-        let found = mistakes(&text);
-        assert_eq!(found.len(), 1, "{flood}\n{found:?}");
+    let refused = |fields: &str, parts: &[&str]| {
+        let found = mistakes(&integration(&format!("        provider: any\n{fields}")));
+        assert_eq!(found.len(), 1, "{fields}\n{found:?}");
         for part in parts {
             assert!(found[0].1.contains(part), "`{part}` is not in `{}`", found[0].1);
         }
     };
+    let check = |flood: &str, parts: &[&str]| refused(&format!("        flood: {flood}\n"), parts);
+    let at_connection = "        connections:\n          acme: {flood: {order: true}}\n";
+    refused(at_connection, &["`flood.order` cannot be", "ranked"]);
+    check("{rate: {burst: 5}}", &["`rate` needs `per_second: NUMBER`"]);
+    check("{types: {a: {rate: {per_second: 5}}}}", &["no key `rate`"]);
     check(
         "{debounce: on}",
         &["`flood.debounce` cannot be", "`any` name no object"],
