@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The full counts of kills and outages, and what came of them into bench/RESULTS.md, section "Chaos", with commit and
-# date. Fewer: LOG_KILLS=50 SERVER_KILLS=20 ROUNDS=2 dev/chaos.sh. The counts that ran are the ones that are written
-# down. Progress goes to standard output.
+# date. Fewer: LOG_KILLS=50 SERVER_KILLS=20 ROUNDS=2 CLUSTER_ROUNDS=2 AWAY_S=10 dev/chaos.sh. The counts that ran are the
+# ones that are written down. Progress goes to standard output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,8 @@ losses="${LOSSES:-2000}"
 rounds="${ROUNDS:-5}"
 steps="${STEPS:-100000000}"
 burst="${BURST:-1000000}"
+cluster_rounds="${CLUSTER_ROUNDS:-20}"
+export TIDEGATE_CHAOS_AWAY_S="${AWAY_S:-60}"
 results=bench/RESULTS.md
 out="$(mktemp)"
 entry="$(mktemp)"
@@ -66,6 +68,8 @@ part "kill -9 of the whole server" "$server_kills" \
 part "ClickHouse: kill -9, SIGTERM, a pause, a hang" "$rounds" \
   tidegate chaos engine::an_engine_that_is_killed_or_stopped_costs_no_row_and_doubles_none
 part "full disk" "$rounds" tidegate chaos full_disk::a_full_disk_is_answered_503_loses_nothing_and_is_survived
+part "three Kafka nodes: one, all (${TIDEGATE_CHAOS_AWAY_S} s), a processor, a forwarder, mid-rebalance" "$cluster_rounds" \
+  tidegate chaos cluster::what_was_answered_with_2xx_survives_the_loss_of_nodes_processors_and_forwarders
 part "a slow and a dead endpoint" 1 tidegate chaos endpoints::a_slow_endpoint_and_a_dead_one_hold_up_nobody
 
 [ -f "$results" ] || printf '# What was measured\n' >"$results"

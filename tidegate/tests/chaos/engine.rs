@@ -105,16 +105,6 @@ impl Running {
         .await;
         rows_are_there(&self.server).await;
     }
-
-    /// The load and the deliveries go on, whatever the engine does.
-    async fn goes_on(&self) {
-        let (accepted, delivered) = (self.load.accepted(), self.receiver.count("taking"));
-        until("requests are accepted", || self.load.accepted() > accepted + 50).await;
-        until("events are delivered", || {
-            self.receiver.count("taking") > delivered + 50
-        })
-        .await;
-    }
 }
 
 /// Waits until the engine holds events that came after this was asked.

@@ -1,13 +1,16 @@
 //! Crashes and outages, through the real binary: what was answered with a 2xx is decided once and delivered, whatever
 //! is killed, stopped, full, slow or gone meanwhile. `load` sends, `receiver` takes, `reckoning` lays both beside
-//! ClickHouse in a `ledger`; `kills`, `engine`, `full_disk` and `endpoints` hold the tests. One test runs at a time: each
-//! has a server and an engine of its own, and the kills should hit a server under load, not a machine that stands still.
+//! ClickHouse in a `ledger`; `kills`, `engine`, `full_disk`, `endpoints` and `cluster` hold the tests. One test runs at a
+//! time: each has a server and an engine of its own, and the kills should hit a server under load, not a machine that
+//! stands still.
 //!
-//! `TIDEGATE_CHAOS_KILLS` sets how often the server is killed, `TIDEGATE_CHAOS_ROUNDS` how often the engine's outages
-//! and the full disk come, `TIDEGATE_CHAOS_SEED` repeats a run's choices.
+//! `TIDEGATE_CHAOS_KILLS` sets how often the server is killed, `TIDEGATE_CHAOS_ROUNDS` how often the engine's outages,
+//! the full disk and the faults of a cluster come, `TIDEGATE_CHAOS_AWAY_S` how long all of Kafka is away each time,
+//! `TIDEGATE_CHAOS_SEED` repeats a run's choices.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod chance;
+mod cluster;
 mod endpoints;
 mod engine;
 mod full_disk;
@@ -46,6 +49,18 @@ struct Running {
     load: Load,
     /// Every integration's URL.
     urls: Vec<String>,
+}
+
+impl Running {
+    /// The load and the deliveries go on, whatever is down.
+    async fn goes_on(&self) {
+        let (accepted, delivered) = (self.load.accepted(), self.receiver.count("taking"));
+        until("requests are accepted", || self.load.accepted() > accepted + 50).await;
+        until("events are delivered", || {
+            self.receiver.count("taking") > delivered + 50
+        })
+        .await;
+    }
 }
 
 /// Runs one test, alone.
