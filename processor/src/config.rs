@@ -183,7 +183,8 @@ impl Config {
 
 impl FloodConfig {
     /// The policy that holds where nobody sets another.
-    pub(crate) fn policy(&self) -> FloodPolicy {
+    #[must_use]
+    pub fn policy(&self) -> FloodPolicy {
         FloodPolicy {
             dedupe: self.dedupe,
             order: self.order,

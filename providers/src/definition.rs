@@ -340,6 +340,19 @@ impl Definition {
         crate::split::split(self, request, verified)
     }
 
+    /// The events of a request that was recorded, to see what they would meet. It is not verified again, so nothing of it
+    /// may be handed on.
+    ///
+    /// # Errors
+    /// As [`Definition::split`].
+    pub fn split_recorded<'r>(
+        &'r self,
+        request: &'r ParsedRequest<'_>,
+    ) -> Result<Vec<RawEvent<'r>>, Refusal> {
+        let unverified = Verified::new(tidegate_schemas::Proof::None).with_claims(true);
+        crate::split::split(self, request, &unverified)
+    }
+
     /// What must not leave of this request.
     #[must_use]
     pub fn masks(&self, request: &ParsedRequest<'_>) -> Masks {

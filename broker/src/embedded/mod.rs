@@ -5,9 +5,10 @@
 //! one *sync group* ([`group`]) and wakes those who wait ([`durable`]). [`chores`] writes segments ahead of use and seals full ones
 //! with an [`index`]. A [`reader`] takes the newest messages from memory and older ones from the disk; [`retention`]
 //! frees whole segments, oldest first. After any kind of end [`recover`] finds out what the log holds, by one rule;
-//! [`damage`] refuses to guess, [`inspect()`] shows, [`repair()`] carries out what a person decides. All of it stands on a small file layer ([`disk`]) that tests can fail at will.
+//! [`damage`] refuses to guess, [`inspect()`] shows, [`browse()`] reads beside the writer, [`repair()`] carries out what a person decides. All of it stands on a small file layer ([`disk`]) that tests can fail at will.
 
 mod adopt;
+mod browse;
 mod chores;
 mod config;
 mod damage;
@@ -32,6 +33,7 @@ mod segment;
 mod state;
 mod untrimmed;
 
+pub use browse::browse;
 pub use config::{Config, Durability, PartitionCounts};
 pub(crate) use frame::{RECORD_HEADER, own_message};
 pub use inspect::{Inspection, PartitionReport, SegmentReport, inspect, inspect_on};

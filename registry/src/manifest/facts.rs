@@ -124,7 +124,8 @@ pub fn check_integration(
 }
 
 /// Which settings of flood control the provider's definition cannot support, and why.
-fn check_flood(settings: &FloodSettings, (provider, facts): (&str, FloodFacts)) -> Vec<String> {
+#[must_use]
+pub fn check_flood(settings: &FloodSettings, (provider, facts): (&str, FloodFacts)) -> Vec<String> {
     let mut problems = Vec::new();
     for (place, settings) in settings.all() {
         let debounced = !settings.debounce.is_empty() && settings.debounce.enabled != Some(false);

@@ -14,15 +14,17 @@ mod facts;
 mod fields;
 mod flood;
 mod plan;
+mod policies;
 mod read;
 mod suggest;
 mod yaml;
 
 use std::collections::BTreeMap;
 
-pub use facts::{CfgFact, FloodFacts, ProviderFacts, SecretAt, check_integration};
+pub use facts::{CfgFact, FloodFacts, ProviderFacts, SecretAt, check_flood, check_integration};
 use fields::Reading;
 pub use plan::{Action, Plan, Planning, Step};
+pub use policies::{PlannedFlood, read_flood};
 pub use read::Manifest;
 use yaml::{Kind, Node};
 

@@ -42,6 +42,8 @@ pub struct Search {
     pub text: Option<String>,
     /// How many rows at most; 0 for 100.
     pub limit: u32,
+    /// Of requests also the headers, the query and the body.
+    pub whole: bool,
 }
 
 const LIMIT_DEFAULT: u32 = 100;
@@ -74,6 +76,14 @@ impl Subject {
                  connection, event_type, endpoint, endpoint_id, url, number, status, reason, http_status, error, \
                  duration_micros, response, next_at, event_partition, event_offset"
             }
+        }
+    }
+
+    /// What `whole` adds to them.
+    const fn further_columns(self) -> &'static str {
+        match self {
+            Subject::Requests => ", query, headers, body",
+            Subject::Events | Subject::Attempts => "",
         }
     }
 
@@ -180,8 +190,9 @@ impl Search {
             self.limit
         };
         let (columns, view, order) = (subject.columns(), subject.view(), order(subject));
+        let further = if self.whole { subject.further_columns() } else { "" };
         conditions.question.sql = format!(
-            "SELECT {columns} FROM {view}{} ORDER BY {order} LIMIT {limit}",
+            "SELECT {columns}{further} FROM {view}{} ORDER BY {order} LIMIT {limit}",
             conditions.sql
         );
         conditions.question

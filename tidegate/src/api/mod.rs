@@ -4,7 +4,7 @@
 
 pub mod apply;
 mod calls;
-mod facts;
+pub(crate) mod facts;
 pub mod health;
 mod problem;
 pub mod question;

@@ -38,6 +38,8 @@ pub struct Filters {
     pub until: Option<UnixMillis>,
     /// At most so many; 0 for 100.
     pub limit: u32,
+    /// Of requests also the headers, the query and the body.
+    pub whole: bool,
     /// A ClickHouse output format.
     pub format: String,
 }
@@ -79,6 +81,7 @@ pub async fn search(
         id: id.map_err(|_| Problem::invalid("the id is no UUID"))?,
         text: filters.text,
         limit: filters.limit,
+        whole: filters.whole,
     };
     answer(parts.reader()?, &search.question(subject), &filters.format).await
 }

@@ -20,6 +20,7 @@ const LATE: Duration = Duration::from_secs(5);
 #[command(after_help = "tidegate logs events --outcome rejected --since 1h\n\
     tidegate logs attempts --text timeout --json\n\
     tidegate logs requests --follow\n\
+    tidegate logs requests --since 1h -n 10000 --whole --json > recorded.jsonl\n\
     tidegate logs events --id 0192f0c1-…      # by any id: request, event, delivery, attempt")]
 pub struct Arguments {
     /// What to search
@@ -52,6 +53,9 @@ pub struct Arguments {
     /// At most so many
     #[arg(long, short = 'n', default_value_t = 100)]
     limit: u32,
+    /// Of requests also the query, the headers and the body, with secrets masked: what `tidegate simulate` reads
+    #[arg(long)]
+    whole: bool,
     /// JSON lines instead of a table
     #[arg(long)]
     json: bool,
@@ -115,6 +119,7 @@ impl Arguments {
             since: self.since.map(|since| now().before(since)),
             until: None,
             limit: self.limit,
+            whole: self.whole,
             format: if json {
                 "JSONEachRow"
             } else {
@@ -139,7 +144,7 @@ fn now() -> UnixMillis {
 }
 
 /// Reads `30s`, `15m`, `2h`, `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time: write 30s, 15m, 2h or 7d");
     let (unit_at, unit) = text.char_indices().next_back().ok_or_else(wrong)?;
     let number: u64 = text[..unit_at].parse().map_err(|_| wrong())?;
