@@ -15,3 +15,5 @@ pub mod logging;
 pub mod metrics;
 pub mod sample;
 pub mod serve;
+pub mod simulate;
+pub mod top;

@@ -12,6 +12,8 @@ mod providers;
 mod query;
 mod send;
 mod serve;
+mod simulate;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +77,10 @@ enum Command {
     Logs(logs::Arguments),
     /// Ask ClickHouse in SQL
     Query(query::Arguments),
+    /// Watch the hottest integrations, connections and objects, and what flood control does with them
+    Top(top::Arguments),
+    /// Try a flood control policy on recorded requests or a described burst, on a virtual clock
+    Simulate(simulate::Arguments),
     /// List, show, check and document provider definitions
     Providers(providers::Arguments),
     /// Print every configuration key with its default, or the configuration in force
@@ -102,6 +108,8 @@ impl Cli {
             Command::Send(arguments) => arguments.run(&shared),
             Command::Logs(arguments) => arguments.run(&shared),
             Command::Query(arguments) => arguments.run(&shared),
+            Command::Top(arguments) => arguments.run(&shared),
+            Command::Simulate(arguments) => arguments.run(&shared),
             Command::Providers(arguments) => arguments.run(&shared),
             Command::Config(arguments) => arguments.run(&shared),
             Command::Doctor(arguments) => arguments.run(&shared),

@@ -21,14 +21,14 @@ const KILLS: usize = 2;
 
 /// The flood, as data.
 #[derive(Deserialize)]
-struct Flood {
+pub struct Flood {
     provider: String,
     /// Every request's headers.
     headers: BTreeMap<String, String>,
     integration: toml::Table,
     /// A request's body, with `{n}` for the event's number and `{object}` for its object's.
     body: String,
-    objects: usize,
+    pub objects: usize,
     /// How many events there are about each object, unless another number of events is asked for.
     each: usize,
 }
@@ -41,11 +41,11 @@ impl Flood {
     }
 }
 
-fn flood() -> Flood {
+pub fn flood() -> Flood {
     toml::from_str(include_str!("floods.toml")).expect("the flood is TOML")
 }
 
-fn manifest(flood: &Flood, receiver: &Receiver) -> String {
+pub fn manifest(flood: &Flood, receiver: &Receiver) -> String {
     let mut integration = serde_json::to_value(&flood.integration).expect("an integration");
     integration["provider"] = json!(flood.provider);
     let endpoints = json!({ "main": { "url": receiver.url("/main"), "secret": ENDPOINT_SECRET } });
@@ -54,7 +54,7 @@ fn manifest(flood: &Flood, receiver: &Receiver) -> String {
 }
 
 /// Sends the events `from..to` of the burst, several at a time.
-async fn send(flood: &Arc<Flood>, url: &str, (from, to): (usize, usize)) {
+pub async fn send(flood: &Arc<Flood>, url: &str, (from, to): (usize, usize)) {
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
@@ -89,7 +89,7 @@ fn number(row: &Value) -> Option<u64> {
 }
 
 /// Once every event has its outcome: how many have which.
-async fn outcomes(server: &Server, events: usize) -> BTreeMap<String, u64> {
+pub async fn outcomes(server: &Server, events: usize) -> BTreeMap<String, u64> {
     let sql = "SELECT outcome, count() AS n FROM events GROUP BY outcome";
     let counted = |rows: &[Value]| {
         rows.iter()
