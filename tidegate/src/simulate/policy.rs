@@ -13,6 +13,9 @@ use tidegate_schemas::IntegrationId;
 
 use super::Event;
 
+/// What a policy was asked for: the integration, the connection, the event's type.
+type Asked = (IntegrationId, Option<Arc<str>>, Arc<str>);
+
 /// A policy that is tried.
 #[derive(Debug)]
 pub struct Policy {
@@ -20,7 +23,7 @@ pub struct Policy {
     pub name: String,
     default: FloodPolicy,
     written: Written,
-    known: HashMap<(IntegrationId, Option<Arc<str>>, Arc<str>), Arc<FloodPolicy>>,
+    known: HashMap<Asked, Arc<FloodPolicy>>,
 }
 
 #[derive(Debug)]
