@@ -1,6 +1,6 @@
 //! What the benchmarks share: a signed webhook of a size ([`webhook`]), the CPU that a process has spent ([`cpu`]), load
-//! from a process of its own ([`load`]), the server that does nothing, which every figure stands beside ([`idle`]), and a
-//! real Kafka with processes on it ([`kafka`]).
+//! from a process of its own ([`load`]), the server that does nothing, which every figure stands beside ([`idle`]),
+//! requests and a processor that decides them ([`processing`]), and a real Kafka with processes on it ([`kafka`]).
 //!
 //! Measures nothing itself: each program in `bin/` does, prints, and asserts only that its work was done.
 
@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod idle;
 pub mod kafka;
 pub mod load;
+pub mod processing;
 pub mod webhook;
 
 /// The allocator of the binary, so that what is measured here is what runs there.

@@ -6,23 +6,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
-use tidegate_bench::{Failure, cpu, micros_each};
+use tidegate_bench::{Failure, micros_each, processing};
 use tidegate_broker::journal::Changes;
 use tidegate_broker::{Broker, Record, embedded};
-use tidegate_processor::{Config, FloodConfig, Parts, Processor, Rehearsal, RehearsedEvent};
-use tidegate_providers::Catalogue;
+use tidegate_processor::{FloodConfig, Rehearsal, RehearsedEvent};
+use tidegate_providers::Sample;
 use tidegate_registry::{
     Connection, Debounce, Endpoint, Entity, Environment, FloodPolicy, FloodSettings, Integration, Registry,
     StoredSecret,
 };
-use tidegate_schemas::{
-    EventId, Headers, IntegrationId, Metadata, RequestId, RequestKind, RequestMeta, RowsMeta, Secret, Topic,
-    UnixMillis, WRITE_VERSION,
-};
-use tokio_util::sync::CancellationToken;
+use tidegate_schemas::{EventId, Headers, IntegrationId, Secret, UnixMillis};
 
 /// How many of each kind are counted to say what one costs.
 const COUNTED: u64 = 1_000_000;
@@ -247,26 +242,7 @@ impl Flood {
             let batch = (first..events.min(first + 500)).map(|n| self.record(&integration, n));
             broker.append(batch.collect()).await?;
         }
-        let parts = Parts {
-            broker: broker.clone(),
-            registry,
-            catalogue: Arc::new(Catalogue::builtin()?),
-            client: tidegate_egress::Client::new(&tidegate_egress::Config::default())?,
-        };
-        let stop = CancellationToken::new();
-        let before = cpu::own();
-        let running = tokio::spawn(Processor::new(parts, Config::default()).run(stop.clone()));
-        let mut rows: u64 = 0;
-        let mut reader = broker.reader(Topic::Outcomes, 0, 0);
-        while rows < events {
-            for message in reader.next(1000, 64 << 20).await? {
-                rows += u64::from(RowsMeta::decode(&message.meta)?.rows);
-            }
-        }
-        let spent = cpu::own().saturating_sub(before);
-        stop.cancel();
-        running.await??;
-        broker.close().await?;
+        let (spent, _) = processing::decide(broker, registry, events).await?;
         Ok(micros_each(spent, events))
     }
 
@@ -298,34 +274,12 @@ impl Flood {
         let mut headers = Headers::default();
         headers.push(&self.header, self.secret.as_str());
         headers.push("content-type", "application/json");
-        let meta = RequestMeta {
-            v: WRITE_VERSION,
-            kind: RequestKind::Received,
-            id: RequestId::new(now),
-            environment: integration.environment,
-            integration: integration.key.clone(),
-            provider: integration.provider.clone(),
-            connection: None,
+        let sample = Sample {
             method: "POST".to_owned(),
-            path: "/".to_owned(),
-            query: String::new(),
             url: "https://hooks.test/webhook/bench/bench".to_owned(),
             headers,
-            received_at: now,
-            remote: None,
-            body_bytes: body.len() as u64,
-            status: 200,
-            refusal: None,
-            detail: String::new(),
-            spilled: false,
-            replay: None,
+            body: body.into(),
         };
-        Record {
-            topic: Topic::Requests,
-            partition: 0,
-            key: Bytes::new(),
-            meta: meta.encode().into(),
-            value: body.into(),
-        }
+        processing::request(&sample, integration, "/", now)
     }
 }

@@ -4,22 +4,16 @@
 //! forwarding.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tidegate_bench::webhook::{self, Choice};
-use tidegate_bench::{Failure, cpu, micros_each};
+use tidegate_bench::{Failure, cpu, micros_each, processing};
 use tidegate_broker::{Broker, Record, embedded};
-use tidegate_processor::{Config, Parts, Processor};
 use tidegate_providers::{ActiveSecret, Catalogue, Credentials, NoKeySets, RawRequest, Sample};
 use tidegate_registry::{Connection, Endpoint, Entity, Environment, Integration, Registry, StoredSecret};
-use tidegate_schemas::{
-    Metadata, RequestId, RequestKind, RequestMeta, RowsMeta, Secret, Topic, UnixMillis, WRITE_VERSION,
-};
-use tokio_util::sync::CancellationToken;
+use tidegate_schemas::{Secret, UnixMillis};
 
 /// How many connections the integration has, so that finding one costs what it costs.
 const CONNECTIONS: usize = 10_000;
@@ -170,61 +164,13 @@ impl Scene {
             broker.append(batch).await?;
             left = left.saturating_sub(APPEND);
         }
-        let parts = Parts {
-            broker: broker.clone(),
-            registry: Registry::of(self.entities.iter().cloned())?,
-            catalogue: Arc::new(Catalogue::builtin()?),
-            client: tidegate_egress::Client::new(&tidegate_egress::Config::default())?,
-        };
-        let stop = CancellationToken::new();
-        let processor = Processor::new(parts, Config::default());
-        let before = cpu::own();
-        let running = tokio::spawn(processor.run(stop.clone()));
-        let mut rows: u64 = 0;
-        let mut reader = broker.reader(Topic::Outcomes, 0, 0);
-        while rows < events {
-            for message in reader.next(1000, 64 << 20).await? {
-                rows += u64::from(RowsMeta::decode(&message.meta)?.rows);
-            }
-        }
-        let spent = cpu::own().saturating_sub(before);
-        stop.cancel();
-        running.await??;
-        broker.close().await?;
+        let registry = Registry::of(self.entities.iter().cloned())?;
+        let (spent, rows) = processing::decide(broker, registry, events).await?;
         Ok(micros_each(spent, rows))
     }
 
     fn record(&self) -> Record {
-        let (sample, received_at) = (&self.sample, self.received_at);
-        let meta = RequestMeta {
-            v: WRITE_VERSION,
-            kind: RequestKind::Received,
-            id: RequestId::new(received_at),
-            environment: self.integration.environment,
-            integration: self.integration.key.clone(),
-            provider: self.integration.provider.clone(),
-            connection: None,
-            method: sample.method.clone(),
-            path: "/".to_owned(),
-            query: String::new(),
-            url: sample.url.clone(),
-            headers: sample.headers.clone(),
-            received_at,
-            remote: None,
-            body_bytes: sample.body.len() as u64,
-            status: 200,
-            refusal: None,
-            detail: String::new(),
-            spilled: false,
-            replay: None,
-        };
-        Record {
-            topic: Topic::Requests,
-            partition: 0,
-            key: Bytes::new(),
-            meta: meta.encode().into(),
-            value: Bytes::copy_from_slice(&sample.body),
-        }
+        processing::request(&self.sample, &self.integration, "/", self.received_at)
     }
 }
 

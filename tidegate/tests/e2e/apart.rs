@@ -121,15 +121,13 @@ async fn a_processor_that_stood_still_past_its_session_spoils_nothing() {
     let receiver = Receiver::start().await;
     let catalogue = Catalogue::builtin().expect("the definitions compile");
     let recorded = simple(&catalogue);
-    let definition = catalogue.get(&recorded.provider).expect("a definition");
     let server = launch.start().await;
     let names: Vec<String> = (0..8).map(|number| format!("mine-{number}")).collect();
     let paths = apply(&server, &receiver, (&recorded, &names)).await;
     let processor = beside(&launch, other.path(), "processor").start().await;
     gains(&processor, 0.0).await;
     let held = gains(&server, 0.0).await;
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let address = server.ingest().await;
+    let rounds = Rounds::to(server.ingest().await, paths);
     let mut sent = BTreeSet::new();
     for round in 0..60 {
         // It stands still with work under way, and wakes up when others have gone on for a while.
@@ -140,18 +138,50 @@ async fn a_processor_that_stood_still_past_its_session_spoils_nothing() {
             gains(&server, held).await;
             processor.signal(Signal::CONT);
         }
-        for path in &paths {
-            let url = format!("{address}/webhook/{path}");
-            let sample = recorded
+        rounds.send(&mut sent).await;
+    }
+    let events = decided_once(&server, &sent).await;
+    delivered(&receiver, &events).await;
+}
+
+/// Sends one recorded case to paths in turn.
+pub struct Rounds {
+    catalogue: Catalogue,
+    recorded: Recorded,
+    http: reqwest::Client,
+    address: String,
+    paths: Vec<String>,
+}
+
+impl Rounds {
+    /// To these paths at `address`.
+    pub fn to(address: String, paths: Vec<String>) -> Self {
+        let catalogue = Catalogue::builtin().expect("the definitions compile");
+        let recorded = simple(&catalogue);
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self {
+            catalogue,
+            recorded,
+            http,
+            address,
+            paths,
+        }
+    }
+
+    /// One webhook to each; the ids of the requests join `sent`.
+    pub async fn send(&self, sent: &mut BTreeSet<String>) {
+        let definition = self.catalogue.get(&self.recorded.provider).expect("a definition");
+        for path in &self.paths {
+            let url = format!("{}/webhook/{path}", self.address);
+            let sample = self
+                .recorded
                 .signed(&definition, (&url, now()))
                 .expect("it can be signed");
-            let (status, id, answer) = send(&http, &sample).await;
+            let (status, id, answer) = send(&self.http, &sample).await;
             assert_eq!(status, 200, "{answer}");
             assert!(sent.insert(id));
         }
     }
-    let events = decided_once(&server, &sent).await;
-    delivered(&receiver, &events).await;
 }
 
 /// Every request that was sent has one event with one outcome; hands back the events' ids.

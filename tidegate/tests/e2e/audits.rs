@@ -9,9 +9,8 @@ use tidegate_providers::Catalogue;
 use tidegate_testkit::receiver::Receiver;
 use tidegate_testkit::server::Server;
 
-use crate::apart::{apply, beside, decided_once, delivered};
+use crate::apart::{Rounds, apply, beside, decided_once, delivered};
 use crate::launch;
-use crate::recorded::{now, send};
 use crate::rolling::has_again;
 use crate::serving::simple;
 use crate::writers::with_engine;
@@ -37,7 +36,6 @@ async fn two_audits_of_which_one_stands_still_and_one_is_killed_count_right() {
     let receiver = Receiver::start().await;
     let catalogue = Catalogue::builtin().expect("the definitions compile");
     let recorded = simple(&catalogue);
-    let definition = catalogue.get(&recorded.provider).expect("a definition");
     let server = launch.start().await;
     let stopped = beside(&launch, folders[1].path(), "audit").start().await;
     // Four partitions of three topics, all of them, and then half.
@@ -46,8 +44,7 @@ async fn two_audits_of_which_one_stands_still_and_one_is_killed_count_right() {
     has_again(&killed, 6.0).await;
     let names: Vec<String> = (0..6).map(|number| format!("mine-{number}")).collect();
     let paths = apply(&server, &receiver, (&recorded, &names)).await;
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let address = server.ingest().await;
+    let rounds = Rounds::to(server.ingest().await, paths);
     let mut sent = BTreeSet::new();
     for round in 0..60 {
         match round {
@@ -61,15 +58,7 @@ async fn two_audits_of_which_one_stands_still_and_one_is_killed_count_right() {
             }
             _ => {}
         }
-        for path in &paths {
-            let url = format!("{address}/webhook/{path}");
-            let sample = recorded
-                .signed(&definition, (&url, now()))
-                .expect("it can be signed");
-            let (status, id, answer) = send(&http, &sample).await;
-            assert_eq!(status, 200, "{answer}");
-            assert!(sent.insert(id));
-        }
+        rounds.send(&mut sent).await;
     }
     let events = decided_once(&server, &sent).await;
     delivered(&receiver, &events).await;

@@ -3,17 +3,14 @@
 
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use tidegate_bench::Failure;
 use tidegate_bench::kafka::PATIENCE;
+use tidegate_bench::processing::request;
 use tidegate_bench::webhook::{Choice, SECRET};
 use tidegate_broker::{Broker, Reader, Record};
 use tidegate_providers::Sample;
 use tidegate_registry::{Connection, Endpoint, Entity, Environment, Integration, StoredSecret};
-use tidegate_schemas::{
-    EnvironmentId, EventRow, Metadata, RequestId, RequestKind, RequestMeta, RowsMeta, Secret, Topic,
-    UnixMillis, WRITE_VERSION,
-};
+use tidegate_schemas::{EnvironmentId, EventRow, Metadata, RowsMeta, Secret, Topic, UnixMillis};
 
 /// Requests appended at a time.
 const APPEND: u64 = 500;
@@ -85,35 +82,10 @@ impl Scene {
 
     fn record(&self, number: u64, partitions: u32) -> Record {
         let at = usize::try_from(number).unwrap_or_default() % self.integrations.len();
-        let (sample, integration, received_at) = (&self.sample, &self.integrations[at], now());
-        let meta = RequestMeta {
-            v: WRITE_VERSION,
-            kind: RequestKind::Received,
-            id: RequestId::new(received_at),
-            environment: integration.environment,
-            integration: integration.key.clone(),
-            provider: integration.provider.clone(),
-            connection: None,
-            method: sample.method.clone(),
-            path: self.path(at),
-            query: String::new(),
-            url: sample.url.clone(),
-            headers: sample.headers.clone(),
-            received_at,
-            remote: None,
-            body_bytes: sample.body.len() as u64,
-            status: 200,
-            refusal: None,
-            detail: String::new(),
-            spilled: false,
-            replay: None,
-        };
+        let request = request(&self.sample, &self.integrations[at], &self.path(at), now());
         Record {
-            topic: Topic::Requests,
             partition: u32::try_from(at).unwrap_or_default() % partitions,
-            key: Bytes::new(),
-            meta: meta.encode().into(),
-            value: Bytes::copy_from_slice(&sample.body),
+            ..request
         }
     }
 }
