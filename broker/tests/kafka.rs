@@ -307,3 +307,49 @@ async fn a_killed_node_of_three_takes_nothing_with_it() {
         assert_eq!(found.as_ref(), Some(text), "{pointer:?}");
     }
 }
+
+/// Messages of `events` partition 0, each with its number as the value.
+async fn numbered(broker: &Broker, count: u64) {
+    for first in (0..count).step_by(500) {
+        let batch = first..count.min(first + 500);
+        let batch = batch.map(|number| record(Topic::Events, 0, &number.to_string()));
+        broker.append(batch.collect()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_is_paused_over_and_over_reads_everything() {
+    let mut config = config(shared().await.bootstrap(), "paused");
+    // Some ten messages: it is paused and goes on at each of them.
+    config.read_ahead_bytes_max = 1_000;
+    let broker = Broker::connect(&config).await.unwrap();
+    let count = 20_000;
+    numbered(&broker, count).await;
+    let mut reader = broker.reader(Topic::Events, 0, 0);
+    while reader.position() < count {
+        let next = reader.next(7, 1 << 20);
+        let read = tokio::time::timeout(PATIENCE, next).await.expect("it goes on");
+        assert!(!read.unwrap().is_empty());
+    }
+    broker.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn readers_that_come_and_go_miss_nothing_that_another_left_on_its_way() {
+    let config = config(shared().await.bootstrap(), "in-turns");
+    let broker = Broker::connect(&config).await.unwrap();
+    let count = 20_000;
+    numbered(&broker, count).await;
+    // Each begins where the one before read ahead: backwards, so that what is on its way lies behind what is wanted.
+    for first in (0..count - 200).rev().step_by(97) {
+        let wanted = first..first + 20;
+        let pointers: Vec<Pointer> = wanted
+            .clone()
+            .map(|offset| Pointer { partition: 0, offset })
+            .collect();
+        let read = broker.read(Topic::Events, &pointers).await.unwrap();
+        let offsets: Vec<Option<u64>> = read.iter().map(|it| it.as_ref().map(|it| it.offset)).collect();
+        assert_eq!(offsets, wanted.map(Some).collect::<Vec<_>>());
+    }
+    broker.close().await.unwrap();
+}

@@ -21,6 +21,8 @@ struct Buffer {
     /// The next offset that may be put in; what is below came from before a seek.
     next: u64,
     paused: bool,
+    /// The offset that came last in place of `next`, and was not believed.
+    gap: Option<u64>,
     /// Messages put in so far, to tell whether anything moves.
     taken_in: u64,
 }
@@ -31,6 +33,9 @@ pub enum After {
     Nothing,
     /// The budget is used up: pause the partition.
     Pause,
+    /// Messages are missing: read from the next offset again. A message that was on its way when another reader of the
+    /// partition left looks like that, and so does a partition that was trimmed.
+    BeginAnew,
 }
 
 impl Feed {
@@ -40,6 +45,7 @@ impl Feed {
             bytes: 0,
             next: from,
             paused: false,
+            gap: None,
             taken_in: 0,
         };
         Self {
@@ -49,12 +55,17 @@ impl Feed {
         }
     }
 
-    /// Puts a message in; one that was there before is passed over.
+    /// Puts a message in; one that was there before is passed over, and a gap is believed when it shows a second time.
     pub fn put(&self, message: Message) -> After {
         let mut buffer = self.buffer.lock();
         if message.offset < buffer.next {
             return After::Nothing;
         }
+        if message.offset > buffer.next && buffer.gap != Some(message.offset) {
+            buffer.gap = Some(message.offset);
+            return After::BeginAnew;
+        }
+        buffer.gap = None;
         buffer.next = message.offset + 1;
         buffer.bytes += message.len_bytes();
         buffer.taken_in += 1;
@@ -141,14 +152,34 @@ mod tests {
     #[test]
     fn what_came_before_a_seek_is_passed_over() {
         let feed = Feed::new(5, 1000);
-        feed.put(message(4, 1));
-        feed.put(message(7, 1));
-        feed.put(message(6, 1));
+        assert_eq!(feed.put(message(4, 1)), After::Nothing);
+        assert_eq!(feed.put(message(5, 1)), After::Nothing);
+        assert_eq!(feed.put(message(5, 1)), After::Nothing);
+        assert_eq!(offsets(&feed.take((10, 1000)).0), [5]);
+        assert_eq!(feed.standing(), (1, 6, false));
+    }
+
+    #[test]
+    fn a_gap_is_believed_when_it_shows_again() {
+        let feed = Feed::new(5, 1000);
         assert_eq!(
-            offsets(&feed.take((10, 1000)).0),
-            [7],
-            "5 and 6 are gone from the topic"
+            feed.put(message(90, 1)),
+            After::BeginAnew,
+            "left from another reader"
         );
-        assert_eq!(feed.standing(), (1, 8, false));
+        assert_eq!(feed.put(message(5, 1)), After::Nothing);
+        assert_eq!(feed.put(message(8, 1)), After::BeginAnew);
+        assert_eq!(
+            feed.put(message(9, 1)),
+            After::BeginAnew,
+            "trimming goes on meanwhile"
+        );
+        assert_eq!(
+            feed.put(message(9, 1)),
+            After::Nothing,
+            "6 to 8 are gone from the topic"
+        );
+        assert_eq!(offsets(&feed.take((10, 1000)).0), [5, 9]);
+        assert_eq!(feed.standing(), (2, 10, false));
     }
 }

@@ -114,10 +114,13 @@ impl Pump {
         self.shared.unassign(place);
     }
 
-    /// Goes on reading a partition that was paused.
+    /// Goes on reading a partition that was paused, unless it has been paused again since.
     pub fn resume(&self, place: (Topic, u32)) {
-        if let Err(error) = self.shared.consumer.resume(&self.shared.list(place)) {
-            tracing::warn!(%error, "a partition that was paused is not read on");
+        // The lock under which it is paused: a pause of before must not come after this.
+        let feeds = self.shared.feeds.lock();
+        let is_paused = |fed: &Fed| fed.feed.standing().2;
+        if feeds.get(&place).is_some_and(|fed| !is_paused(fed)) {
+            self.shared.resume(place);
         }
     }
 }
@@ -159,10 +162,10 @@ impl Shared {
         let feeds = self.feeds.lock();
         // What was read ahead for a reader that has gone is dropped.
         let Some(fed) = feeds.get(&place) else { return };
-        if fed.feed.put(message) == After::Pause
-            && let Err(error) = self.consumer.pause(&self.list(place))
-        {
-            tracing::warn!(%error, "a partition whose reader is behind is not paused");
+        match fed.feed.put(message) {
+            After::Nothing => {}
+            After::Pause => self.pause(place),
+            After::BeginAnew => self.begin_anew(place, fed),
         }
     }
 
@@ -183,10 +186,18 @@ impl Shared {
             let (_, next, _) = fed.feed.standing();
             metrics::kafka_stall();
             tracing::warn!(topic = %place.0, partition = place.1, next, "a reader stood still and begins anew");
-            self.unassign(*place);
-            if let Err(error) = self.assign(*place, next) {
-                tracing::warn!(%error, "it cannot begin yet");
-            }
+            self.begin_anew(*place, fed);
+        }
+    }
+
+    /// Reads a partition from the next offset of its feed again. On the thread that polls: no message is on its way.
+    fn begin_anew(&self, place: (Topic, u32), fed: &Fed) {
+        let (_, next, paused) = fed.feed.standing();
+        self.unassign(place);
+        if let Err(error) = self.assign(place, next) {
+            tracing::warn!(%error, "a reader cannot begin anew yet");
+        } else if paused {
+            self.pause(place);
         }
     }
 
@@ -196,7 +207,22 @@ impl Shared {
         let partition = i32::try_from(place.1).unwrap_or(i32::MAX);
         list.add_partition_offset(self.names.of(place.0), partition, offset)
             .and_then(|()| self.consumer.incremental_assign(&list))
-            .map_err(|error| Error::kafka(format!("read {} partition {}", place.0, place.1), &error))
+            .map_err(|error| Error::kafka(format!("read {} partition {}", place.0, place.1), &error))?;
+        // A partition that was paused when it was last given up would stay so.
+        self.resume(place);
+        Ok(())
+    }
+
+    fn pause(&self, place: (Topic, u32)) {
+        if let Err(error) = self.consumer.pause(&self.list(place)) {
+            tracing::warn!(%error, "a partition whose reader is behind is not paused");
+        }
+    }
+
+    fn resume(&self, place: (Topic, u32)) {
+        if let Err(error) = self.consumer.resume(&self.list(place)) {
+            tracing::warn!(%error, "a partition that was paused is not read on");
+        }
     }
 
     fn unassign(&self, place: (Topic, u32)) {
