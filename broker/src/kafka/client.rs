@@ -18,6 +18,9 @@ pub const OVERHEAD_BYTES: usize = 512;
 /// What a consumer holds back at most, in KiB, beside what its readers' feeds hold.
 const QUEUED_KBYTES: &str = "16384";
 
+/// How often a member speaks up at the least: it hears of a rebalance only then, and a hand-over takes two of them.
+const HEARTBEAT_MS_MAX: u64 = 500;
+
 /// What librdkafka tells: log lines, errors, statistics.
 #[derive(Clone)]
 pub struct Told {
@@ -167,7 +170,9 @@ pub fn member(config: &Config, group: &str) -> ClientConfig {
         .set("session.timeout.ms", config.session_timeout_ms.to_string())
         .set(
             "heartbeat.interval.ms",
-            (config.session_timeout_ms / 5).max(100).to_string(),
+            (config.session_timeout_ms / 5)
+                .clamp(100, HEARTBEAT_MS_MAX)
+                .to_string(),
         )
         .set(
             "max.poll.interval.ms",
