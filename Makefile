@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run run-kafka test chaos fuzz lint bench deps engine js kafka fixtures clean
+.PHONY: help run run-kafka test chaos validate fuzz lint bench deps engine js kafka fixtures clean
 
 ENGINE_DIR := build/chdb
 ENGINE := $(ENGINE_DIR)/libchdb.so
@@ -23,6 +23,11 @@ run-kafka: tools engine kafka ## the same on a real Kafka on this machine
 
 test: deps ## every test, with the real parts it fetches itself
 	$(CARGO) test --workspace --no-fail-fast
+
+validate: tools engine kafka ## check docker-compose.yml and the Kubernetes files, and run the former's services without Docker
+	$(CARGO) build --release --package tidegate
+	deploy/validate.sh
+	deploy/by_hand.py
 
 chaos: deps ## the full counts of kills and simulations; the result goes into bench/RESULTS.md
 	dev/chaos.sh
