@@ -87,6 +87,11 @@ start() { # start FOLDER [NODES] [PORT]
   mkdir -p "$folder"
   folder=$(cd "$folder" && pwd)
   [ -e "$folder/1/server.properties" ] || format "$folder" "${pairs[@]}"
+  local otherwise="$folder was formatted for other nodes or ports: remove it, or start it as before"
+  [ ! -e "$folder/$((nodes + 1))" ] || die "$otherwise"
+  for ((node = 1; node <= nodes; node++)); do
+    grep -qs "127.0.0.1:${pairs[node - 1]%:*}" "$folder/$node/server.properties" || die "$otherwise"
+  done
   for ((node = 1; node <= nodes; node++)); do
     (java_of kafka.Kafka "$folder/$node/server.properties" >> "$folder/$node/printed.txt" 2>&1 < /dev/null) &
     echo $! > "$folder/$node/pid"

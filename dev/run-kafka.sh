@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Starts a real Kafka below build/run-kafka and shows the main job on it with `tidegate demo`: on a terminal all of it stays
+# Starts a real Kafka below build/run-kafka/NODES and shows the main job on it with `tidegate demo`: on a terminal all of it stays
 # up until Ctrl-C, otherwise it ends with the story. NODES=3 starts a cluster.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-folder=$here/build/run-kafka
 nodes=${NODES:-1}
+folder=$here/build/run-kafka/$nodes
 program=${TIDEGATE:-${CARGO_TARGET_DIR:-$here/target}/release/tidegate}
 trap '"$here/dev/kafka.sh" stop "$folder"' EXIT
 mkdir -p "$folder"
