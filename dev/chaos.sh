@@ -61,7 +61,7 @@ part "an import burst on a thousand objects, killed twice: events" "$burst" \
   tidegate e2e floods::an_import_burst_comes_to_one_delivery_for_each_object_and_window
 part "the same on Kafka" "$burst" tidegate e2e floods::an_import_burst_comes_to_the_same_on_kafka
 simulated "floods, simulated: steps" "$steps" simulated_floods_keep_every_promise
-simulated "five rules of flood control broken on purpose" 40000 the_oracle_finds_what_is_broken_on_purpose
+simulated "eight rules of flood control broken on purpose" 40000 the_oracle_finds_what_is_broken_on_purpose
 simulated "fairness, simulated, and switched off on purpose" 1 fairness::simulated_flooders_delay_only_themselves
 part "kill -9 of the whole server" "$server_kills" \
   tidegate chaos kills::what_was_answered_with_2xx_survives_kill_9_of_the_server

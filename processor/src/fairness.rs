@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tidegate_registry::{FloodPolicy, Integration, RateLimit};
-use tidegate_schemas::IntegrationId;
+use tidegate_schemas::{IntegrationId, UnixMillis};
 
 use crate::handing_on::{At, Desk};
 use crate::metrics;
@@ -18,6 +18,17 @@ use crate::tracked::Tracked;
 /// How far apart the members of a run may be, times sixty: a run is full long before.
 const LONGEST: Duration = Duration::from_secs(60 * 3600);
 
+/// An event that asks for its turn.
+pub(crate) struct Asking<'a> {
+    pub integration: &'a Integration,
+    pub connection: Option<&'a str>,
+    pub policy: &'a FloodPolicy,
+    /// Where it lies.
+    pub entry: Entry,
+    /// Whether it was set aside, and its turn has come.
+    pub in_turn: bool,
+}
+
 impl Pipeline {
     /// Lets an event pass that fits its rates or whose turn it is; sets the others aside.
     pub fn await_turn<'d>(
@@ -26,33 +37,24 @@ impl Pipeline {
         at: At<'d>,
         desk: &mut Desk<'_>,
     ) -> Option<Tracked<'d>> {
-        let Some(integration) = &at.examined.integration else {
-            return Some(tracked);
-        };
         let (connection, asked) = (tracked.subject.connection, &tracked.subject.request.asked);
+        let integration = at.examined.integration.as_ref().filter(|_| !asked.replay);
+        let Some(integration) = integration else {
+            return Some(tracked);
+        };
         let policies = &desk.routes.policies;
-        let policy = policies.of(integration.id, connection, &at.event.event_type);
-        if asked.replay || (policy.rate.is_none() && policy.integration_rate.is_none()) {
-            return Some(tracked);
-        }
-        let pace = pace(desk.state, (integration, connection), policy);
-        let queue = queue_of(integration.id, connection);
-        if asked.in_turn.is_some() {
-            // It was paid for when its turn came.
-            desk.state.set_pace(&queue, pace);
-            return Some(tracked);
-        }
-        let entry = Entry {
-            offset: tracked.subject.request.pointer.offset,
-            position: Some(tracked.subject.position()),
-            replay: false,
+        let asking = Asking {
+            integration,
+            connection,
+            policy: policies.of(integration.id, connection, &at.event.event_type),
+            entry: Entry {
+                offset: tracked.subject.request.pointer.offset,
+                position: Some(tracked.subject.position()),
+                replay: false,
+            },
+            in_turn: asked.in_turn.is_some(),
         };
-        let wait = Wait {
-            since: desk.now,
-            due: desk.now,
-            longest: LONGEST,
-        };
-        match desk.state.take_turn(queue, (entry, pace), wait) {
+        match turn(&asking, desk.state, desk.now) {
             Turn::Now => Some(tracked),
             Turn::Later => {
                 metrics::count_rate_exceeded(1);
@@ -65,6 +67,35 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Whether it is an event's turn; sets it aside if not.
+pub(crate) fn turn(asking: &Asking<'_>, state: &mut State, now: UnixMillis) -> Turn {
+    let Asking {
+        integration,
+        connection,
+        policy,
+        entry,
+        in_turn,
+    } = *asking;
+    let queue = || queue_of(integration.id, connection);
+    let has_rates = policy.rate.is_some() || policy.integration_rate.is_some();
+    // What waits still was set aside at rates that hold no more: nothing of its connection passes it.
+    if !has_rates && state.is_free(queue) {
+        return Turn::Now;
+    }
+    let pace = pace(state, (integration, connection), policy);
+    if in_turn {
+        // It was paid for when its turn came.
+        state.set_pace(&queue(), pace);
+        return Turn::Now;
+    }
+    let wait = Wait {
+        since: now,
+        due: now,
+        longest: LONGEST,
+    };
+    state.take_turn(queue(), (entry, pace), wait)
 }
 
 /// The queue in which a connection's events wait their turn.
@@ -105,5 +136,6 @@ fn pace(
             };
             payer(None, share)
         }),
+        is_known: true,
     }
 }

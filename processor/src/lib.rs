@@ -12,7 +12,7 @@
 //! Verifying may need keys from elsewhere: [`key_sets`] fetches and keeps them while the request waits aside.
 //! A request that panics a step or cannot be decoded ends as `failed`, can be replayed, and holds up nobody.
 //!
-//! [`Rehearsal`] runs flood control alone, on a virtual clock.
+//! [`Rehearsal`] runs flood control alone, on a virtual clock, and [`RehearsedTurns`] what is set aside for its rate.
 //!
 //! This crate speaks to no customer and to no database: it reads topics and writes topics.
 
@@ -43,6 +43,7 @@ mod set_aside;
 mod state;
 mod steps;
 mod tracked;
+mod turns;
 mod window_end;
 
 #[cfg(test)]
@@ -54,3 +55,4 @@ pub use metrics::describe;
 pub use processor::{Parts, Processor};
 pub use rehearsal::{Became, HandedOn, Rehearsal, Rehearsed, RehearsedEvent};
 pub use steps::order::Rank;
+pub use turns::RehearsedTurns;

@@ -25,9 +25,8 @@ use crate::metrics;
 use crate::pipeline::Pipeline;
 use crate::request::{Replay, Request, Taken, take};
 use crate::routes::Routes;
-use crate::state::State;
+use crate::state::{Aside, State};
 use firing::Clock;
-use second_reader::Aside;
 
 /// How often an owner without input looks after its journal.
 const IDLE_EVERY: Duration = Duration::from_secs(60);
@@ -286,9 +285,11 @@ impl Ownership<'_> {
         let mut rest: VecDeque<Pending> = examined.into_iter().zip(places).map(pending).collect();
         loop {
             self.fire_due().await?;
-            self.take_out(rest.iter().filter_map(|pending| pending.aside.as_ref()));
+            self.state
+                .take_out(rest.iter().filter_map(|pending| pending.aside.as_ref()));
             let decided = self.decide_batch(&mut rest, &routes);
-            self.put_back(rest.iter().filter_map(|pending| pending.aside.as_ref()));
+            self.state
+                .put_back(rest.iter().filter_map(|pending| pending.aside.as_ref()));
             let reached = if rest.is_empty() { end } else { decided.input };
             self.commit(decided.records, reached).await?;
             if rest.is_empty() {

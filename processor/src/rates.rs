@@ -29,6 +29,8 @@ pub(crate) struct Payer {
 pub(crate) struct Pace {
     pub connection: Option<Payer>,
     pub integration: Option<Payer>,
+    /// Whether they are known: a new owner does not know those of what it finds.
+    pub is_known: bool,
 }
 
 impl Pace {
@@ -63,11 +65,13 @@ impl Rates {
         true
     }
 
-    /// How many of `waiting` events that were set aside may be decided now; they are paid for. One at least.
+    /// How many of `waiting` events that were set aside may be decided now; they are paid for. One at least, and all where
+    /// no rate holds any more.
     pub fn serve(&mut self, pace: &Pace, waiting: usize, now: UnixMillis) -> usize {
         let late = (now.0 * 1000).saturating_sub(self.next_at(pace).0 * 1000);
         let turns = |payer: Payer| late.min(MADE_UP_MICROS) / each(payer.limit) + 1;
-        let turns = pace.payers().map(turns).min().unwrap_or(1);
+        let without = if pace.is_known { u64::MAX } else { 1 };
+        let turns = pace.payers().map(turns).min().unwrap_or(without);
         let served = waiting.min(usize::try_from(turns).unwrap_or(usize::MAX));
         for payer in pace.payers() {
             let caught_up = self.caught_up.entry(payer.who).or_insert(0);
@@ -115,6 +119,7 @@ mod tests {
                 limit: RateLimit { per_second, burst },
             }),
             integration: None,
+            is_known: true,
         }
     }
 
@@ -164,6 +169,11 @@ mod tests {
             1,
             "an unknown pace is slow"
         );
+        let free = Pace {
+            is_known: true,
+            ..Pace::default()
+        };
+        assert_eq!(rates.serve(&free, 7, UnixMillis(7_200_000)), 7);
     }
 
     #[test]

@@ -52,6 +52,18 @@ pub(crate) struct Served {
     pub entries: Vec<Entry>,
 }
 
+/// Where something that was set aside stands in its table, until it is decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Aside {
+    pub key: RunKey,
+    pub entry: Entry,
+    pub since: UnixMillis,
+}
+
+/// How many runs are served between two readings of new input.
+const RUNS_AT_ONCE: usize = 64;
+/// How many pointers are served between two readings of new input, unless one run has more.
+const ENTRIES_AT_ONCE: usize = 1000;
 /// Stands before a cursor of flood control; one of what is set aside begins with a tag.
 const FLOOD_CURSOR: u8 = 0;
 
@@ -91,8 +103,28 @@ impl State {
         self.set_aside.lock().set_pace(queue, pace);
     }
 
-    /// The next pointers whose turn it is, of another queue than those already `served`; as many as its rate allows.
-    pub fn serve(&mut self, now: UnixMillis, served: &[Served]) -> Option<Served> {
+    /// Whether an event of `queue` need not ask for its turn: it has no rate, and nothing waits before it.
+    pub fn is_free(&self, queue: impl FnOnce() -> Queue) -> bool {
+        let set_aside = self.set_aside.lock();
+        !set_aside.holds_turns() || !set_aside.holds(&queue())
+    }
+
+    /// The pointers whose turn it is: a run of each queue at most, and of each as many as its rate allows.
+    pub fn turns(&mut self, now: UnixMillis) -> Vec<Served> {
+        let mut turns: Vec<Served> = Vec::new();
+        let mut entries = 0;
+        while turns.len() < RUNS_AT_ONCE && entries < ENTRIES_AT_ONCE {
+            let Some(turn) = self.next_turn(now, &turns) else {
+                break;
+            };
+            entries += turn.entries.len();
+            turns.push(turn);
+        }
+        turns
+    }
+
+    /// The next pointers whose turn it is, of another queue than those already `served`.
+    fn next_turn(&mut self, now: UnixMillis, served: &[Served]) -> Option<Served> {
         let mut set_aside = self.set_aside.lock();
         loop {
             let (key, since) = set_aside.next_due(now)?;
@@ -100,7 +132,7 @@ impl State {
             if served.iter().any(|served| served.key.0 == *queue) {
                 return None;
             }
-            let mut entries = set_aside.entries(&key);
+            let mut entries = set_aside.len_of(&key);
             if queue.cause == Cause::Rate {
                 let pace = set_aside.pace(queue);
                 let next_at = self.rates.next_at(&pace);
@@ -108,10 +140,27 @@ impl State {
                     set_aside.put_off(queue, next_at);
                     continue;
                 }
-                entries.truncate(self.rates.serve(&pace, entries.len(), now));
+                entries = self.rates.serve(&pace, entries, now);
                 set_aside.put_off(queue, self.rates.next_at(&pace).max(now.after(TURN)));
             }
+            let entries = set_aside.first(&key, entries);
             return Some(Served { key, since, entries });
+        }
+    }
+
+    /// Takes what is about to be decided out of the table of what is set aside.
+    pub fn take_out<'a>(&self, asides: impl Iterator<Item = &'a Aside>) {
+        let mut set_aside = self.set_aside.lock();
+        for (aside, entries) in by_run(asides) {
+            set_aside.take_first(&aside.key, entries.len());
+        }
+    }
+
+    /// Puts what is not decided yet back into the table, so that no commit loses it.
+    pub fn put_back<'a>(&self, asides: impl Iterator<Item = &'a Aside>) {
+        let mut set_aside = self.set_aside.lock();
+        for (aside, entries) in by_run(asides) {
+            set_aside.put_back(&aside.key, aside.since, &entries);
         }
     }
 
@@ -156,6 +205,18 @@ impl State {
     pub fn shared_set_aside(&self) -> Arc<Mutex<SetAside>> {
         self.set_aside.clone()
     }
+}
+
+/// What was set aside, run by run.
+fn by_run<'a>(asides: impl Iterator<Item = &'a Aside>) -> Vec<(&'a Aside, Vec<Entry>)> {
+    let mut runs: Vec<(&Aside, Vec<Entry>)> = Vec::new();
+    for aside in asides {
+        match runs.last_mut() {
+            Some((first, entries)) if first.key == aside.key => entries.push(aside.entry),
+            _ => runs.push((aside, vec![aside.entry])),
+        }
+    }
+    runs
 }
 
 impl Tables for State {

@@ -4,27 +4,14 @@
 
 use std::time::Duration;
 
-use tidegate_schemas::{Pointer, Topic, UnixMillis};
+use tidegate_schemas::{Pointer, Topic};
 
 use super::{IDLE_EVERY, Ownership, Work};
 use crate::error::Error;
 use crate::fairness::connection_of;
 use crate::request::{InTurn, Request, Taken};
-use crate::set_aside::{Cause, Entry, RunKey};
-use crate::state::Served;
-
-/// How many runs are served between two readings of new input.
-const RUNS_AT_ONCE: usize = 64;
-/// How many pointers are served between two readings of new input, unless one run has more.
-const ENTRIES_AT_ONCE: usize = 1000;
-
-/// Where a request that was set aside stands in its table, until it is decided.
-#[derive(Debug, Clone)]
-pub(super) struct Aside {
-    pub key: RunKey,
-    pub entry: Entry,
-    pub since: UnixMillis,
-}
+use crate::set_aside::{Cause, Entry};
+use crate::state::{Aside, Served};
 
 impl Ownership<'_> {
     /// How long until something that was set aside is due, or a window ends; at most [`IDLE_EVERY`].
@@ -58,16 +45,7 @@ impl Ownership<'_> {
     /// Reads what is due again, the queues in turn.
     pub(super) async fn due_again(&mut self) -> Result<Vec<Work>, Error> {
         // The owner's own clock, by which rates are paid and waits were begun: the system's may be set meanwhile.
-        let now = self.clock.now();
-        let mut served: Vec<Served> = Vec::new();
-        let mut entries = 0;
-        while served.len() < RUNS_AT_ONCE && entries < ENTRIES_AT_ONCE {
-            let Some(run) = self.state.serve(now, &served) else {
-                break;
-            };
-            entries += run.entries.len();
-            served.push(run);
-        }
+        let served = self.state.turns(self.clock.now());
         if served.is_empty() {
             return Ok(Vec::new());
         }
@@ -104,34 +82,6 @@ impl Ownership<'_> {
         }
         Ok(works)
     }
-
-    /// Takes what is about to be decided out of the table.
-    pub(super) fn take_out<'w>(&self, works: impl Iterator<Item = &'w Aside>) {
-        let mut set_aside = self.state.set_aside();
-        for (aside, entries) in runs(works) {
-            set_aside.take_first(&aside.key, entries.len());
-        }
-    }
-
-    /// Puts what is not decided yet back into the table, so that no commit loses it.
-    pub(super) fn put_back<'w>(&self, works: impl Iterator<Item = &'w Aside>) {
-        let mut set_aside = self.state.set_aside();
-        for (aside, entries) in runs(works) {
-            set_aside.put_back(&aside.key, aside.since, &entries);
-        }
-    }
-}
-
-/// Requests that were set aside, run by run.
-fn runs<'w>(works: impl Iterator<Item = &'w Aside>) -> Vec<(&'w Aside, Vec<Entry>)> {
-    let mut runs: Vec<(&Aside, Vec<Entry>)> = Vec::new();
-    for aside in works {
-        match runs.last_mut() {
-            Some((first, entries)) if first.key == aside.key => entries.push(aside.entry),
-            _ => runs.push((aside, vec![aside.entry])),
-        }
-    }
-    runs
 }
 
 /// Says what is asked for of a request that was set aside.

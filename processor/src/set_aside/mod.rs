@@ -1,18 +1,26 @@
 //! What cannot be decided yet: pointers to requests and events that are read again, in queues by what they wait for.
 //! In: pointers with a cause, and wake-ups. Out: one due run at a time, the queues taking turns; the journal's changes.
-//! Reads no request and no clock; decides nothing about an event.
+//! Reads no request and no clock; decides nothing about an event. However many queues there are, none is looked at but
+//! the one that is asked for or whose turn is next.
 
+mod change;
 mod run;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_broker::journal::{ChangeError, Changes};
 use tidegate_schemas::UnixMillis;
 
+pub(crate) use change::TAGS;
 pub(crate) use run::Entry;
-use run::{Run, read_varint, write_varint};
+
+use change::{Change, decode, encode};
+use run::Run;
+use waiting::{Standing, Waiting};
 
 use crate::rates::Pace;
 
@@ -31,7 +39,7 @@ pub(crate) enum Cause {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Queue {
     pub cause: Cause,
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 /// A run's place: its queue and its number.
@@ -57,37 +65,19 @@ pub(crate) struct Full;
 pub(crate) struct SetAside {
     bytes_max: usize,
     queues: BTreeMap<Queue, Waiting>,
+    /// The queues in the order in which they are served.
+    turns: BTreeSet<(Standing, Queue)>,
     dirty: BTreeSet<RunKey>,
-    served: Option<Queue>,
+    /// How many runs were handed out.
+    served: u64,
     next_run: u64,
     bytes: usize,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    runs: BTreeMap<u64, Run>,
-    by_due: BTreeSet<(UnixMillis, u64)>,
-    /// Before this none of them is due.
-    not_before: UnixMillis,
-    /// The rates at which they are served, once these are known.
-    pace: Pace,
-}
-
-impl Waiting {
-    /// The run that is due first, and when.
-    fn first(&self) -> Option<(UnixMillis, u64)> {
-        let &(due, number) = self.by_due.first()?;
-        Some((due.max(self.not_before), number))
-    }
-}
-
-/// What a run costs beside its pointers: keys, index and the maps' share, in bytes.
-const RUN_OVERHEAD_BYTES: usize = 160;
-const TAG_PUT: u8 = 1;
-const TAG_REMOVE: u8 = 2;
-
-/// The changes that belong to this table.
-pub(crate) const TAGS: std::ops::RangeInclusive<u8> = TAG_PUT..=TAG_REMOVE;
+/// What a queue costs beside its runs: its name, its place among the others, its rates and the maps' share, in bytes.
+const QUEUE_BYTES: usize = 400;
+/// What a run costs beside its pointers, in bytes.
+const RUN_BYTES: usize = 88;
 
 impl SetAside {
     /// Nothing yet, and never more than `bytes_max` bytes of it.
@@ -95,8 +85,9 @@ impl SetAside {
         Self {
             bytes_max,
             queues: BTreeMap::new(),
+            turns: BTreeSet::new(),
             dirty: BTreeSet::new(),
-            served: None,
+            served: 0,
             next_run: 0,
             bytes: 0,
         }
@@ -104,29 +95,24 @@ impl SetAside {
 
     /// Sets one pointer aside.
     pub fn push(&mut self, queue: Queue, entry: Entry, wait: Wait) -> Result<(), Full> {
-        if self.bytes + RUN_OVERHEAD_BYTES > self.bytes_max {
+        if self.bytes + QUEUE_BYTES + RUN_BYTES > self.bytes_max {
             return Err(Full);
         }
-        let waiting = self.queues.entry(queue.clone()).or_default();
         let apart = wait.longest / 60;
-        let open = waiting
-            .runs
-            .last_entry()
-            .filter(|last| last.get().takes(entry, (wait.since, apart)) && last.get().since <= wait.since);
+        let last = self.queues.get_mut(&queue).and_then(Waiting::last);
+        let open = last.filter(|(_, run)| run.takes(entry, (wait.since, apart)) && run.since <= wait.since);
         let number = match open {
-            Some(mut last) => {
-                let before = last.get().len_bytes();
-                last.get_mut().push(entry);
-                self.bytes += last.get().len_bytes() - before;
-                *last.key()
+            Some((number, run)) => {
+                let before = run.len_bytes();
+                run.push(entry);
+                self.bytes += run.len_bytes() - before;
+                number
             }
             None => {
                 let mut run = Run::new(wait.since, wait.due);
                 run.push(entry);
                 self.next_run += 1;
-                self.bytes += run.len_bytes() + RUN_OVERHEAD_BYTES;
-                waiting.by_due.insert((run.due, self.next_run));
-                waiting.runs.insert(self.next_run, run);
+                self.insert(&(queue.clone(), self.next_run), run);
                 self.next_run
             }
         };
@@ -134,50 +120,54 @@ impl SetAside {
         Ok(())
     }
 
-    /// The next run that is due, the queues taking turns.
+    /// The next run that is due, the queues taking turns: whoever is due longest comes first, and behind all others
+    /// who was served just now.
     pub fn next_due(&mut self, now: UnixMillis) -> Option<(RunKey, UnixMillis)> {
-        let due = |(queue, waiting): (&Queue, &Waiting)| {
-            let (due, number) = waiting.first()?;
-            (due <= now).then(|| (queue.clone(), number))
-        };
-        let after = match &self.served {
-            Some(served) => Bound::Excluded(served.clone()),
-            None => Bound::Unbounded,
-        };
-        let key = self
-            .queues
-            .range((after, Bound::Unbounded))
-            .find_map(due)
-            .or_else(|| self.queues.iter().find_map(due))?;
-        self.served = Some(key.0.clone());
+        let ((standing, _), queue) = self.turns.first()?;
+        if *standing > now {
+            return None;
+        }
+        let queue = queue.clone();
+        self.served += 1;
+        let served = (now, self.served);
+        let number = self.change(&queue, |waiting| {
+            waiting.served = served;
+            waiting.first().1
+        })?;
+        let key = (queue, number);
         let since = self.run(&key)?.since;
         Some((key, since))
     }
 
     /// When the next run is due, if there is any.
     pub fn due_at(&self) -> Option<UnixMillis> {
-        let first = |waiting: &Waiting| waiting.first().map(|(due, _)| due);
-        self.queues.values().filter_map(first).min()
+        self.turns.first().map(|((standing, _), _)| *standing)
     }
 
-    /// The pointers of a run.
-    pub fn entries(&self, key: &RunKey) -> Vec<Entry> {
+    /// How many pointers a run has.
+    pub fn len_of(&self, key: &RunKey) -> usize {
+        self.run(key).map_or(0, Run::len)
+    }
+
+    /// A run's first pointers, so many at most.
+    pub fn first(&self, key: &RunKey, entries: usize) -> Vec<Entry> {
         self.run(key)
-            .map(|run| run.entries().collect())
+            .map(|run| run.entries().take(entries).collect())
             .unwrap_or_default()
     }
 
     /// Takes a run's first pointers out: what is undecided still is pushed again, or put back.
     pub fn take_first(&mut self, key: &RunKey, entries: usize) {
-        let Some(run) = self.run(key) else {
+        let (queue, number) = key;
+        let Some(waiting) = self.queues.get_mut(queue) else {
             return;
         };
-        let rest: Vec<Entry> = run.entries().skip(entries).collect();
-        if rest.is_empty() {
+        let Some((saved, is_left)) = waiting.take_first(*number, entries) else {
+            return;
+        };
+        self.bytes -= saved;
+        if !is_left {
             self.take_out(key);
-        } else {
-            let run = run.with(rest);
-            self.insert(key, run);
         }
         self.dirty.insert(key.clone());
     }
@@ -190,6 +180,12 @@ impl SetAside {
         let run = Run::new(since, due).with(entries.iter().copied().chain(behind));
         self.insert(key, run);
         self.dirty.insert(key.clone());
+    }
+
+    /// Whether anything waits for its turn: such queues are the last ones.
+    pub fn holds_turns(&self) -> bool {
+        let last = self.queues.last_key_value();
+        last.is_some_and(|(queue, _)| queue.cause == Cause::Rate)
     }
 
     /// Whether anything waits in a queue.
@@ -213,9 +209,7 @@ impl SetAside {
 
     /// Lets nothing of a queue be due before `not_before`.
     pub fn put_off(&mut self, queue: &Queue, not_before: UnixMillis) {
-        if let Some(waiting) = self.queues.get_mut(queue) {
-            waiting.not_before = not_before;
-        }
+        self.change(queue, |waiting| waiting.not_before = not_before);
     }
 
     /// Makes everything due that waits for `name`.
@@ -224,20 +218,18 @@ impl SetAside {
             cause,
             name: name.into(),
         };
-        let Some(waiting) = self.queues.get_mut(&queue) else {
-            return;
-        };
-        waiting.by_due.clear();
-        for (number, run) in &mut waiting.runs {
-            run.due = UnixMillis(0);
-            waiting.by_due.insert((run.due, *number));
-        }
+        self.change(&queue, Waiting::wake);
     }
 
     /// The names of the queues with this cause.
     pub fn names(&self, cause: Cause) -> impl Iterator<Item = &str> {
-        let of_cause = move |queue: &&Queue| queue.cause == cause;
-        self.queues.keys().filter(of_cause).map(|queue| &*queue.name)
+        let first = Queue {
+            cause,
+            name: "".into(),
+        };
+        let of_cause = move |(queue, _): &(&Queue, &Waiting)| queue.cause == cause;
+        let behind = self.queues.range((Bound::Included(first), Bound::Unbounded));
+        behind.take_while(of_cause).map(|(queue, _)| &*queue.name)
     }
 
     /// How many bytes the pointers take, with what keeps them.
@@ -247,8 +239,9 @@ impl SetAside {
 
     /// The offsets within `range` that are set aside.
     pub fn offsets_in(&self, range: &Range<u64>) -> Vec<u64> {
-        let runs = self.queues.values().flat_map(|waiting| waiting.runs.values());
-        let offsets = runs.flat_map(|run| run.entries().map(|entry| entry.offset));
+        let runs = self.queues.values().flat_map(|waiting| waiting.runs_after(0));
+        let runs = runs.filter(|(_, run)| run.may_lie_in(range));
+        let offsets = runs.flat_map(|(_, run)| run.entries().map(|entry| entry.offset));
         let mut offsets: Vec<u64> = offsets.filter(|offset| range.contains(offset)).collect();
         offsets.sort_unstable();
         offsets.dedup();
@@ -264,35 +257,32 @@ impl SetAside {
 
     /// At most how many bytes of changes there are to write.
     pub fn changes_bytes(&self) -> usize {
-        self.dirty.len() * (run::RUN_BYTES_MAX + RUN_OVERHEAD_BYTES)
+        self.dirty.len() * (run::RUN_BYTES_MAX + RUN_BYTES)
     }
 
     /// Applies one change of the journal.
     pub fn apply(&mut self, change: &[u8]) -> Result<(), ChangeError> {
-        let (tag, key, rest) = decode_key(change)?;
-        self.take_out(&key);
+        let Change { key, run } = decode(change)?;
         self.next_run = self.next_run.max(key.1);
-        if tag == TAG_PUT {
-            self.insert(&key, Run::decode(rest)?);
+        match run {
+            Some(run) => self.insert(&key, run),
+            None => self.take_out(&key),
         }
         Ok(())
     }
 
     /// Writes runs as changes from behind `after` on; the cursor to go on from, or `None` at the end.
     pub fn slice(&self, after: Option<&[u8]>, bytes_max: usize, out: &mut Changes) -> Option<Vec<u8>> {
-        let after = after
-            .and_then(|cursor| decode_key(cursor).ok())
-            .map(|(_, key, _)| key);
+        let after = after.and_then(|cursor| decode(cursor).ok());
+        let after = after.map(|change| change.key);
         let until = out.len_bytes() + bytes_max;
         let first = after
             .as_ref()
             .map_or(Bound::Unbounded, |key| Bound::Included(key.0.clone()));
         for (queue, waiting) in self.queues.range((first, Bound::Unbounded)) {
-            for (number, run) in &waiting.runs {
-                let key = (queue.clone(), *number);
-                if after.as_ref().is_some_and(|after| key <= *after) {
-                    continue;
-                }
+            let begun = after.as_ref().filter(|(of, _)| of == queue);
+            for (number, run) in waiting.runs_after(begun.map_or(0, |(_, number)| *number)) {
+                let key = (queue.clone(), number);
                 out.push(&encode(&key, Some(run)));
                 if out.len_bytes() >= until {
                     return Some(encode(&key, None));
@@ -303,69 +293,60 @@ impl SetAside {
     }
 
     fn run(&self, key: &RunKey) -> Option<&Run> {
-        self.queues.get(&key.0)?.runs.get(&key.1)
+        self.queues.get(&key.0)?.run(key.1)
+    }
+
+    /// Changes a queue, and its place among the others with it.
+    fn change<T>(&mut self, queue: &Queue, change: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
+        let waiting = self.queues.get_mut(queue)?;
+        let before = waiting.standing();
+        let changed = change(waiting);
+        let after = waiting.standing();
+        if before != after {
+            let mut place = (before, queue.clone());
+            self.turns.remove(&place);
+            place.0 = after;
+            self.turns.insert(place);
+        }
+        Some(changed)
     }
 
     /// Puts a run in, or in the place of the one with its key.
     fn insert(&mut self, key: &RunKey, run: Run) {
-        let waiting = self.queues.entry(key.0.clone()).or_default();
-        let due = run.due;
-        self.bytes += run.len_bytes() + RUN_OVERHEAD_BYTES;
-        if let Some(former) = waiting.runs.insert(key.1, run) {
-            waiting.by_due.remove(&(former.due, key.1));
-            self.bytes -= former.len_bytes() + RUN_OVERHEAD_BYTES;
+        let (queue, number) = key;
+        self.bytes += run.len_bytes() + RUN_BYTES;
+        if !self.queues.contains_key(queue) {
+            let waiting = Waiting::with(*number, run);
+            self.bytes += QUEUE_BYTES;
+            self.turns.insert((waiting.standing(), queue.clone()));
+            self.queues.insert(queue.clone(), waiting);
+            return;
         }
-        waiting.by_due.insert((due, key.1));
+        let former = self
+            .change(queue, |waiting| waiting.insert(*number, run))
+            .flatten();
+        self.bytes -= former.map_or(0, |former| former.len_bytes() + RUN_BYTES);
     }
 
-    fn take_out(&mut self, key: &RunKey) -> Option<Run> {
-        let waiting = self.queues.get_mut(&key.0)?;
-        let run = waiting.runs.remove(&key.1)?;
-        waiting.by_due.remove(&(run.due, key.1));
-        self.bytes -= run.len_bytes() + RUN_OVERHEAD_BYTES;
-        if waiting.runs.is_empty() {
-            self.queues.remove(&key.0);
+    fn take_out(&mut self, key: &RunKey) {
+        let (queue, number) = key;
+        let Some(waiting) = self.queues.get_mut(queue) else {
+            return;
+        };
+        let standing = waiting.standing();
+        let Some(run) = waiting.remove(*number) else {
+            return;
+        };
+        self.bytes -= run.len_bytes() + RUN_BYTES;
+        let left = (!waiting.is_empty()).then(|| waiting.standing());
+        self.turns.remove(&(standing, queue.clone()));
+        if let Some(standing) = left {
+            self.turns.insert((standing, queue.clone()));
+        } else {
+            self.queues.remove(queue);
+            self.bytes -= QUEUE_BYTES;
         }
-        Some(run)
     }
-}
-
-/// A run's change: tag, cause, name and number, then the run; without one its removal.
-fn encode((queue, number): &RunKey, run: Option<&Run>) -> Vec<u8> {
-    let cause = match queue.cause {
-        Cause::Key => 1,
-        Cause::Connection => 2,
-        Cause::Rate => 3,
-    };
-    let mut bytes = vec![if run.is_some() { TAG_PUT } else { TAG_REMOVE }, cause];
-    write_varint(&mut bytes, *number);
-    write_varint(&mut bytes, queue.name.len() as u64);
-    bytes.extend_from_slice(queue.name.as_bytes());
-    if let Some(run) = run {
-        run.encode(&mut bytes);
-    }
-    bytes
-}
-
-fn decode_key(change: &[u8]) -> Result<(u8, RunKey, &[u8]), ChangeError> {
-    let broken = || ChangeError::new("a change of what is set aside breaks off");
-    let ([tag, cause], mut rest) = change.split_first_chunk::<2>().ok_or_else(broken)?;
-    let cause = match cause {
-        1 => Cause::Key,
-        2 => Cause::Connection,
-        3 => Cause::Rate,
-        _ => {
-            return Err(ChangeError::new(
-                "something is set aside for a cause that this build does not know",
-            ));
-        }
-    };
-    let number = read_varint(&mut rest).ok_or_else(broken)?;
-    let name_bytes = read_varint(&mut rest).ok_or_else(broken)?;
-    let name_bytes = usize::try_from(name_bytes).map_err(|_| broken())?;
-    let (name, rest) = rest.split_at_checked(name_bytes).ok_or_else(broken)?;
-    let name = std::str::from_utf8(name).map_err(|_| broken())?.into();
-    Ok((*tag, (Queue { cause, name }, number), rest))
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ fn contents(set_aside: &SetAside) -> Vec<(Queue, Vec<Entry>)> {
     let run = |(queue, waiting): (&Queue, &Waiting)| {
         (
             queue.clone(),
-            waiting.runs.values().flat_map(Run::entries).collect::<Vec<_>>(),
+            waiting
+                .runs_after(0)
+                .flat_map(|(_, run)| run.entries())
+                .collect::<Vec<_>>(),
         )
     };
     set_aside.queues.iter().map(run).collect()
@@ -80,7 +83,7 @@ fn nothing_is_due_before_its_time_unless_it_is_woken() {
     assert_eq!(set_aside.next_due(NOW), None);
     set_aside.wake(Cause::Key, "a");
     let (key, since) = set_aside.next_due(NOW).expect("it was woken");
-    assert_eq!((set_aside.entries(&key), since), (vec![entry(1)], NOW));
+    assert_eq!((set_aside.first(&key, 9), since), (vec![entry(1)], NOW));
 }
 
 #[test]
@@ -113,9 +116,32 @@ fn only_undecided_requests_are_kept() {
 #[test]
 fn a_change_of_an_unknown_cause_is_refused() {
     let error = SetAside::within(ROOM)
-        .apply(&[TAG_PUT, 9, 1, 0])
+        .apply(&[change::TAG_PUT, 9, 1, 0])
         .expect_err("unknown");
     assert!(error.to_string().contains("does not know"), "{error}");
+}
+
+#[test]
+fn whoever_is_due_longest_goes_first_and_a_turn_is_one_run() {
+    let mut set_aside = SetAside::within(ROOM);
+    let at = |millis: u64| NOW.after(Duration::from_millis(millis));
+    for (name, due) in [("c", 1), ("a", 3), ("b", 2), ("d", 9)] {
+        set_aside
+            .push(queue(name), entry(1), wait(NOW, at(due)))
+            .expect("room");
+    }
+    assert_eq!(set_aside.due_at(), Some(at(1)));
+    let turns: Vec<String> = (0..6)
+        .filter_map(|_| set_aside.next_due(at(5)))
+        .map(|((queue, _), _)| (*queue.name).to_owned())
+        .collect();
+    assert_eq!(turns, ["c", "b", "a", "c", "b", "a"]);
+    set_aside.put_off(&queue("b"), at(20));
+    assert_eq!(set_aside.due_at(), Some(at(5)));
+    for name in ["a", "c"] {
+        set_aside.put_off(&queue(name), at(30));
+    }
+    assert_eq!(set_aside.due_at(), Some(at(9)));
 }
 
 proptest! {

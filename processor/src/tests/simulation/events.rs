@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidegate_schemas::{EventId, RequestId, UnixMillis};
 use uuid::Uuid;
 
-use super::owner::House;
+use super::house::House;
 use super::random::Random;
 
 /// An event as it was sent.
@@ -25,7 +25,8 @@ pub struct Sent {
     pub payload_bytes: u32,
 }
 
-const CONNECTIONS: [&str; 2] = ["acme", "umbrella"];
+/// One sends more than half of all, one seldom.
+const CONNECTIONS: [&str; 7] = ["acme", "acme", "acme", "acme", "umbrella", "umbrella", "globex"];
 const OBJECTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const TYPES: [&str; 4] = ["created", "changed", "changed", "urgent"];
 

@@ -1,6 +1,6 @@
 //! Fairness under a virtual clock: one connection floods a partition at fifty times its share while a hundred quiet ones
 //! go on. Every reading, decision and commit costs a fixed time of one worker. In: chance. Out: how long the quiet ones
-//! wait. The table of what is set aside and the rates are the real ones, and so is their order of service.
+//! wait. Whose turn it is, what is set aside, at which rates and in which order it is served is the real code.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,7 @@ use tidegate_schemas::UnixMillis;
 
 use super::random::Random;
 use super::seed;
-use crate::flood::Fingerprint;
-use crate::rates::{Pace, Payer};
-use crate::set_aside::{Cause, Entry, Queue, RunKey, Wait};
-use crate::state::{State, StateLimits, Turn};
+use crate::RehearsedTurns;
 
 /// What one worker's time goes into, in virtual microseconds.
 const EXAMINE: u64 = 4;
@@ -60,42 +57,29 @@ fn arrivals(floods: bool, random: &mut Random) -> Vec<Came> {
     all
 }
 
-fn state() -> State {
-    State::new(&StateLimits {
-        set_aside_bytes_max: 64 << 20,
-        flood: super::limits(),
-        held: crate::held::HeldLimit::new(0),
-    })
-}
-
-fn queue(from: u64) -> Queue {
-    Queue {
-        cause: Cause::Rate,
-        name: format!("integration/{from}").into(),
-    }
-}
-
-fn pace(from: u64) -> Pace {
-    let mut who = [7; 12];
-    who[..8].copy_from_slice(&from.to_be_bytes());
+/// Every connection goes at its share.
+fn turns() -> RehearsedTurns {
     let limit = RateLimit {
         per_second: u32::try_from(share()).expect("small"),
         burst: 20,
     };
-    Pace {
-        connection: Some(Payer {
-            who: Fingerprint(who),
-            limit,
-        }),
-        integration: None,
-    }
+    RehearsedTurns::new(limit, 64 << 20)
+}
+
+/// Those whose turn it is, with their connections.
+fn served(turns: &mut RehearsedTurns, now: UnixMillis) -> Vec<(u64, u64)> {
+    let connection = |queue: &str| queue.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
+    let served = turns.serve(now).into_iter();
+    served
+        .map(|(queue, offset)| (connection(&queue).expect("its number"), offset))
+        .collect()
 }
 
 /// One worker, as the owner of a partition works.
 struct Worker<'a> {
     fair: bool,
     came: &'a [Came],
-    state: State,
+    turns: RehearsedTurns,
     now: u64,
     next: usize,
     /// Of each connection the events that were handed on, with when.
@@ -112,11 +96,7 @@ impl Worker<'_> {
             let ready = ready.count();
             let served = self.serve();
             if ready == 0 && served.is_empty() {
-                let due_at = self
-                    .state
-                    .set_aside()
-                    .due_at()
-                    .map_or(u64::MAX, |due| due.0 * 1000);
+                let due_at = self.turns.due_at().map_or(u64::MAX, |due| due.0 * 1000);
                 self.now = self.came[self.next].at.min(due_at).max(self.now + 1);
                 continue;
             }
@@ -138,18 +118,10 @@ impl Worker<'_> {
 
     /// Decides those whose turn it is.
     fn serve(&mut self) -> Vec<usize> {
-        let mut served = Vec::new();
-        while let Some(run) = self.state.serve(self.clock(), &served) {
-            served.push(run);
-        }
-        let mut decided = Vec::new();
-        for run in served {
-            let key: &RunKey = &run.key;
-            self.state.set_aside().take_first(key, run.entries.len());
-            self.now += run.entries.len() as u64 * (READ_AGAIN + EXAMINE + DECIDE);
-            decided.extend(run.entries.iter().map(|entry| entry.offset as usize));
-        }
-        decided
+        let now = self.clock();
+        let served = served(&mut self.turns, now);
+        self.now += served.len() as u64 * (READ_AGAIN + EXAMINE + DECIDE);
+        served.into_iter().map(|(_, event)| event as usize).collect()
     }
 
     /// Decides the next event, or sets it aside.
@@ -158,26 +130,10 @@ impl Worker<'_> {
         let from = self.came[event].from;
         self.next += 1;
         self.now += EXAMINE;
-        if self.fair {
-            let entry = Entry {
-                offset: event as u64,
-                position: Some(0),
-                replay: false,
-            };
-            let now = self.clock();
-            let wait = Wait {
-                since: now,
-                due: now,
-                longest: std::time::Duration::from_secs(60 * 3600),
-            };
-            match self.state.take_turn(queue(from), (entry, pace(from)), wait) {
-                Turn::Now => {}
-                Turn::Later => {
-                    self.now += SET_ASIDE;
-                    return None;
-                }
-                Turn::NoRoom => panic!("there is room enough"),
-            }
+        let now = self.clock();
+        if self.fair && !self.turns.come(&from.to_string(), event as u64, now) {
+            self.now += SET_ASIDE;
+            return None;
         }
         self.now += DECIDE;
         Some(event)
@@ -190,7 +146,7 @@ fn waits(seed: u64, (floods, fair): (bool, bool)) -> u64 {
     let mut worker = Worker {
         fair,
         came: &came,
-        state: state(),
+        turns: turns(),
         now: 0,
         next: 0,
         handed_on: BTreeMap::new(),
@@ -242,40 +198,20 @@ fn simulated_flooders_delay_only_themselves() {
 
 #[test]
 fn a_million_set_aside_hold_up_nobody_elses_ten() {
-    let mut state = state();
-    let push = |state: &mut State, from: u64, offset: u64| {
-        let entry = Entry {
-            offset,
-            position: Some(0),
-            replay: false,
-        };
-        let wait = Wait {
-            since: UnixMillis(1),
-            due: UnixMillis(1),
-            longest: std::time::Duration::from_secs(60 * 3600),
-        };
-        state.take_turn(queue(from), (entry, pace(from)), wait)
-    };
+    let mut turns = turns();
     for offset in 0..1_000_000 {
-        push(&mut state, 1, offset);
+        turns.come("1", offset, UnixMillis(1));
     }
-    let mut waiting = (1_000_000..).filter(|offset| push(&mut state, 2, *offset) == Turn::Later);
+    let mut waiting = (1_000_000..).filter(|offset| !turns.come("2", *offset, UnixMillis(1)));
     let last = waiting.nth(9).expect("it exceeds its rate");
-    assert!(state.set_aside().len_bytes() < 8 << 20, "8 bytes each at most");
-    let (mut now, mut served) = (1, 0);
-    while served <= last {
+    assert!(turns.bytes() < 8 << 20, "8 bytes each at most");
+    let (mut now, mut served_to) = (1, 0);
+    while served_to <= last {
         now += 1;
         assert!(now < 1_000, "ten events wait longer than their rate says");
-        let mut runs = Vec::new();
-        while let Some(run) = state.serve(UnixMillis(now), &runs) {
-            runs.push(run);
-        }
-        for run in runs {
-            state.set_aside().take_first(&run.key, run.entries.len());
-            if run.key.0 == queue(2) {
-                served = run.entries.last().map_or(served, |entry| entry.offset + 1);
-            }
-        }
+        let theirs = served(&mut turns, UnixMillis(now));
+        let theirs = theirs.into_iter().filter(|(from, _)| *from == 2);
+        served_to = theirs.map(|(_, offset)| offset + 1).max().unwrap_or(served_to);
     }
     assert!(now <= 1 + 10 * 1_000 / share() + 20, "{now} ms");
 }

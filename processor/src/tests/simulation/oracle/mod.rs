@@ -1,7 +1,10 @@
 //! The oracle: judges a whole history by the promises alone, naively and with everything in plain maps. It knows nothing
 //! of how flood control decides. In: a history. Out: every promise that was broken, in words.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod outcomes;
+mod turns;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tidegate_registry::{Edge, FloodPolicy, Keep};
@@ -60,7 +63,9 @@ pub fn judge(history: &History) -> Vec<String> {
                 policy,
                 at,
                 became,
+                ..
             } => oracle.decided(sent, policy, (*at, *became)),
+            Entry::SetAside { .. } => {}
             Entry::Ended { .. } => oracle.ended(entry, history),
         }
     }
@@ -71,6 +76,7 @@ pub fn judge(history: &History) -> Vec<String> {
             .push(format!("window {window} never ended and holds {held} events"));
     }
     oracle.outcomes(history);
+    oracle.broken.extend(turns::judge(history));
     if history.bytes_most > BYTES_MAX {
         oracle
             .broken
@@ -235,7 +241,7 @@ impl Oracle {
         if let Some(debounce) = policy
             .debounce
             .as_ref()
-            .filter(|_| Arc::ptr_eq(policy, &open.policy))
+            .filter(|_| policy.debounce == open.policy.debounce)
         {
             let quiet = at.worlds + debounce.quiet.as_millis() as u64;
             open.deadline = quiet.min(open.opened.worlds + debounce.max_wait.as_millis() as u64);
@@ -305,11 +311,7 @@ impl Oracle {
         } else {
             open.deadline
         };
-        let paused = history
-            .pauses
-            .iter()
-            .filter(|(from, to)| *to > open.opened.worlds && *from <= at.worlds);
-        let paused: u64 = paused.map(|(from, to)| to - from).sum();
+        let paused = history.paused((open.opened.worlds, at.worlds));
         self.check(at.worlds <= limit + paused + LATE_MILLIS, || {
             format!(
                 "window {window} ended at {}, which had to end at {limit} ({paused} ms paused)",
@@ -335,81 +337,6 @@ impl Oracle {
             self.contents.insert(object, content);
         }
     }
-
-    /// Every event has exactly one outcome: the row with the highest commit, and what the journal says.
-    fn outcomes(&mut self, history: &History) {
-        let mut said: BTreeMap<EventId, BTreeSet<Became>> = BTreeMap::new();
-        for entry in &history.entries {
-            let (id, became) = match entry {
-                Entry::Decided { sent, became, .. } if *became != Became::Repeat => (sent.id, *became),
-                Entry::Ended {
-                    kept: Some((sent, became)),
-                    ..
-                } => (sent.id, *became),
-                _ => continue,
-            };
-            let said = said.entry(id).or_default();
-            // What was held and is handed on has the later of its rows.
-            said.retain(|before| !matches!(before, Became::Held(_)));
-            said.insert(became);
-        }
-        let rows = true_rows(history, &said);
-        let mut sent_times: HashMap<EventId, usize> = HashMap::new();
-        for sent in &history.sent {
-            *sent_times.entry(sent.id).or_default() += 1;
-        }
-        for sent in &history.sent {
-            let by_journal = said.get(&sent.id).cloned().unwrap_or_default();
-            let by_rows = rows.get(&sent.id).cloned().unwrap_or_default();
-            // One that was appended twice and not remembered the first time is decided again.
-            let once = sent_times.get(&sent.id) > Some(&1) || by_journal.len() == 1;
-            self.check(once && !by_journal.is_empty(), || {
-                format!("{} became {by_journal:?}", sent.id)
-            });
-            let agree = by_rows.len() == 1 && by_rows.is_subset(&by_journal);
-            self.check(agree, || {
-                format!("{}: rows say {by_rows:?}, the journal {by_journal:?}", sent.id)
-            });
-        }
-        let decided = std::mem::take(&mut self.decided);
-        for (id, times) in decided {
-            let sent = sent_times.get(&id).copied().unwrap_or_default();
-            self.check(times <= sent, || {
-                format!("{id} was decided {times} times and sent {sent} times")
-            });
-        }
-    }
-}
-
-/// What the rows say of each event: those with the highest commit. An owner that was one no more, or that ended before its
-/// batch was in the journal, may have handed on what a window held, and the next owner kept another event for that
-/// window: then the event is handed on once too often, which is promised to be no more than a batch. Such a row is true,
-/// and passed over here.
-fn true_rows(
-    history: &History,
-    said: &BTreeMap<EventId, BTreeSet<Became>>,
-) -> BTreeMap<EventId, BTreeSet<Became>> {
-    let mut rows: BTreeMap<EventId, (usize, BTreeSet<Became>)> = BTreeMap::new();
-    for row in &history.rows {
-        let once_too_often = match row.became {
-            Became::HandedOn(Some(window)) | Became::Unchanged(Some(window)) => {
-                let held = said.get(&row.id);
-                !row.committed && held.is_some_and(|said| said.contains(&Became::Held(window)))
-            }
-            _ => false,
-        };
-        if once_too_often {
-            continue;
-        }
-        let (commit, became) = rows.entry(row.id).or_default();
-        if row.commit > *commit {
-            (*commit, *became) = (row.commit, BTreeSet::new());
-        }
-        if row.commit == *commit {
-            became.insert(row.became);
-        }
-    }
-    rows.into_iter().map(|(id, (_, became))| (id, became)).collect()
 }
 
 /// The event that a window must hand on.
