@@ -19,19 +19,25 @@ pub fn own() -> Duration {
     spent.try_into().expect("CPU time is never negative")
 }
 
+/// What this thread has spent.
+///
+/// # Panics
+/// Never: CPU time is not negative.
+#[must_use]
+pub fn of_thread() -> Duration {
+    let spent = clock_gettime(ClockId::ThreadCPUTime);
+    spent.try_into().expect("CPU time is never negative")
+}
+
 /// CPU-µs that this thread spends on a call, after a tenth of the calls to warm up.
 ///
 /// # Panics
 /// Never: CPU time is not negative.
 pub fn micros_of_thread(times: u64, mut act: impl FnMut()) -> f64 {
-    let spent = || -> Duration {
-        let spent = clock_gettime(ClockId::ThreadCPUTime);
-        spent.try_into().expect("CPU time is never negative")
-    };
     (0..times / 10).for_each(|_| act());
-    let before = spent();
+    let before = of_thread();
     (0..times).for_each(|_| act());
-    crate::micros_each(spent().saturating_sub(before), times)
+    crate::micros_each(of_thread().saturating_sub(before), times)
 }
 
 /// What a process has spent.

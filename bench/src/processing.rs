@@ -13,6 +13,7 @@ use tidegate_registry::{Integration, Registry};
 use tidegate_schemas::{
     Metadata, RequestId, RequestKind, RequestMeta, RowsMeta, Topic, UnixMillis, WRITE_VERSION,
 };
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Failure, cpu};
@@ -51,22 +52,48 @@ pub fn request(sample: &Sample, integration: &Integration, path: &str, received_
     }
 }
 
+/// A processor at work on a broker, until it is told to stop.
+pub struct Running {
+    stop: CancellationToken,
+    ended: JoinHandle<Result<(), tidegate_processor::Error>>,
+}
+
+impl Running {
+    /// Begins to decide what lies in `requests`.
+    ///
+    /// # Errors
+    /// The processor's parts cannot be made.
+    pub fn start(broker: &Broker, registry: Registry) -> Result<Self, Failure> {
+        let parts = Parts {
+            broker: broker.clone(),
+            registry,
+            catalogue: Arc::new(Catalogue::builtin()?),
+            client: tidegate_egress::Client::new(&tidegate_egress::Config::default())?,
+        };
+        let stop = CancellationToken::new();
+        let processor = Processor::new(parts, Config::default());
+        let ended = tokio::spawn(processor.run(stop.clone()));
+        Ok(Self { stop, ended })
+    }
+
+    /// Stops.
+    ///
+    /// # Errors
+    /// Whatever ended the processor before.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        Ok(self.ended.await??)
+    }
+}
+
 /// Decides what lies in partition 0 of `requests`, so many events, and closes the broker; the CPU time that the process has
 /// spent, and the outcomes' rows.
 ///
 /// # Errors
 /// Whatever keeps the processor from it.
 pub async fn decide(broker: Broker, registry: Registry, events: u64) -> Result<(Duration, u64), Failure> {
-    let parts = Parts {
-        broker: broker.clone(),
-        registry,
-        catalogue: Arc::new(Catalogue::builtin()?),
-        client: tidegate_egress::Client::new(&tidegate_egress::Config::default())?,
-    };
-    let stop = CancellationToken::new();
-    let processor = Processor::new(parts, Config::default());
     let before = cpu::own();
-    let running = tokio::spawn(processor.run(stop.clone()));
+    let running = Running::start(&broker, registry)?;
     let mut rows: u64 = 0;
     let mut reader = broker.reader(Topic::Outcomes, 0, 0);
     while rows < events {
@@ -75,8 +102,7 @@ pub async fn decide(broker: Broker, registry: Registry, events: u64) -> Result<(
         }
     }
     let spent = cpu::own().saturating_sub(before);
-    stop.cancel();
-    running.await??;
+    running.stop().await?;
     broker.close().await?;
     Ok((spent, rows))
 }

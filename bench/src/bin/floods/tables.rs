@@ -1,0 +1,174 @@
+//! What flood control's tables cost: bytes, CPU and journal of each delivery id, object and open window; lookups, slices and
+//! a restore of many objects; the longest that one decision holds the owner up while tables grow. In: how many objects.
+//! Out: lines of a table.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidegate_bench::{Failure, cpu, micros_each};
+use tidegate_broker::journal::Changes;
+use tidegate_processor::{FloodConfig, Rehearsal, RehearsedEvent};
+use tidegate_registry::{Debounce, FloodPolicy};
+use tidegate_schemas::{EventId, IntegrationId};
+
+use crate::AT;
+
+/// How many of each kind are counted to say what one costs.
+const COUNTED: u64 = 1_000_000;
+/// Decisions between two messages of the journal.
+const BATCH: u64 = 2_000;
+/// Bytes of a slice.
+const SLICE: usize = 1 << 20;
+
+/// No limit that a measurement would meet.
+fn config() -> FloodConfig {
+    FloodConfig {
+        dedupe_bytes_max: 64 << 30,
+        objects_bytes_max: 64 << 30,
+        windows_bytes_max: 64 << 30,
+        ..FloodConfig::default()
+    }
+}
+
+fn policy(dedupe: bool, compares: bool, debounce: bool) -> Arc<FloodPolicy> {
+    Arc::new(FloodPolicy {
+        dedupe,
+        order: compares,
+        debounce: debounce.then(Debounce::default),
+        detect_changes: compares,
+        ..FloodPolicy::default()
+    })
+}
+
+/// The `n`th event about an object, or under a delivery id.
+fn event<'a>(n: u64, named: &'a str) -> RehearsedEvent<'a> {
+    RehearsedEvent {
+        id: EventId(uuid::Uuid::from_u128(u128::from(n) + 1)),
+        integration: IntegrationId(uuid::Uuid::from_u128(7)),
+        connection: Some("acme"),
+        event_type: "contact.changed",
+        received_at: AT,
+        delivery_id: Some(named),
+        object_key: Some(named),
+        version: Some(1),
+        time: None,
+        deleted: false,
+        content: Some(7),
+        payload_bytes: 1_500,
+    }
+}
+
+fn name(n: u64) -> String {
+    format!("contact/{n}")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to read")]
+fn each(of: usize, count: u64) -> f64 {
+    of as f64 / count as f64
+}
+
+/// Bytes, CPU and journal of each delivery id, object and open window.
+pub fn each_kind() {
+    println!("{COUNTED} of each kind:");
+    let kinds = [
+        ("delivery id", policy(true, false, false)),
+        ("object: order and content", policy(false, true, false)),
+        ("open window", policy(false, false, true)),
+    ];
+    for (what, policy) in kinds {
+        let mut rehearsal = Rehearsal::new(&config());
+        let (mut journal_bytes, mut writing) = (0, Duration::ZERO);
+        let began = cpu::of_thread();
+        for n in 1..=COUNTED {
+            let name = name(n);
+            rehearsal.decide(&event(n, &name), &policy);
+            if n % BATCH == 0 {
+                let before = cpu::of_thread();
+                journal_bytes += rehearsal.changes().len_bytes();
+                writing += cpu::of_thread().saturating_sub(before);
+            }
+        }
+        let deciding = cpu::of_thread().saturating_sub(began).saturating_sub(writing);
+        println!(
+            "  {what:<26} {:>6.1} bytes in memory, {:>6.1} in the journal; {:>5.2} µs to decide, {:>5.2} µs to write",
+            each(rehearsal.state_bytes(), COUNTED),
+            each(journal_bytes, COUNTED),
+            micros_each(deciding, COUNTED),
+            micros_each(writing, COUNTED)
+        );
+    }
+}
+
+/// Many objects: growing, looking up, slices, a restore.
+pub fn large(objects: u64) -> Result<(), Failure> {
+    let policy = policy(false, true, false);
+    let mut rehearsal = Rehearsal::new(&config());
+    let (mut longest, began) = (Duration::ZERO, cpu::of_thread());
+    let mut longest_write = Duration::ZERO;
+    for n in 0..objects {
+        let name = name(n);
+        let before = cpu::of_thread();
+        rehearsal.decide(&event(n, &name), &policy);
+        longest = longest.max(cpu::of_thread().saturating_sub(before));
+        if n % BATCH == 0 {
+            let before = cpu::of_thread();
+            rehearsal.changes();
+            longest_write = longest_write.max(cpu::of_thread().saturating_sub(before));
+        }
+    }
+    let growing = micros_each(cpu::of_thread().saturating_sub(began), objects);
+    println!(
+        "{objects} objects: {:.1} bytes each, {growing:.2} µs to add one, {:.0} µs the longest, {:.0} µs a batch's changes",
+        each(rehearsal.state_bytes(), objects),
+        longest.as_secs_f64() * 1e6,
+        longest_write.as_secs_f64() * 1e6,
+    );
+    lookups(&mut rehearsal, (objects, &policy));
+    slices(&rehearsal)
+}
+
+/// Events about objects that are known and have not changed, all over the table.
+fn lookups(rehearsal: &mut Rehearsal, (objects, policy): (u64, &Arc<FloodPolicy>)) {
+    let lookups = 1_000_000;
+    let names: Vec<String> = (0..lookups)
+        .map(|n: u64| name(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % objects))
+        .collect();
+    let before = cpu::of_thread();
+    for name in &names {
+        rehearsal.decide(&event(0, name), policy);
+    }
+    let micros = micros_each(cpu::of_thread().saturating_sub(before), lookups);
+    println!(
+        "  looked up: {micros:.2} µs each, {:.1} M a second on one thread",
+        1.0 / micros
+    );
+}
+
+/// A whole round of slices, and what a new owner needs to read it.
+fn slices(rehearsal: &Rehearsal) -> Result<(), Failure> {
+    let (mut journal, mut cursor, mut longest) = (Vec::new(), None::<Vec<u8>>, Duration::ZERO);
+    let began = cpu::of_thread();
+    loop {
+        let before = cpu::of_thread();
+        let (slice, next) = rehearsal.slice(cursor.as_deref(), SLICE);
+        longest = longest.max(cpu::of_thread().saturating_sub(before));
+        journal.push(slice);
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let writing = cpu::of_thread().saturating_sub(began);
+    let bytes: usize = journal.iter().map(Changes::len_bytes).sum();
+    let began = Instant::now();
+    let restored = Rehearsal::restored(&config(), &journal)?;
+    println!(
+        "  a round: {} MB in {:.2} s of CPU, {:.0} µs the longest slice of 1 MiB; restored in {:.2} s to {} MB",
+        bytes / 1_000_000,
+        writing.as_secs_f64(),
+        longest.as_secs_f64() * 1e6,
+        began.elapsed().as_secs_f64(),
+        restored.state_bytes() / 1_000_000,
+    );
+    Ok(())
+}
