@@ -1,10 +1,10 @@
 //! The admin key of a system on Kafka: it comes from the environment, since none of several processes is the first to
 //! print one. In: `TIDEGATE_ADMIN_KEY` and the registry. Out: the key `admin` in the registry, as the variable says.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
-use tidegate_registry::{ApiKey, Desk, Entity, Registry, Write};
+use tidegate_registry::{ApiKey, Desk, Entity, Registry, Write, WriteError};
 use tidegate_schemas::{Secret, UnixMillis};
 
 /// The variable that holds it.
@@ -16,6 +16,8 @@ const NAME: &str = "admin";
 const CHARS_MIN: usize = 32;
 /// How often a write is tried again that another process's was faster than.
 const TRIES_MAX: u32 = 5;
+/// How soon a write is tried again that nobody could do.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The key as the environment names it.
 ///
@@ -42,13 +44,12 @@ fn checked(text: &str) -> anyhow::Result<Secret> {
 ///
 /// # Errors
 /// When the registry has no admin key and the environment names none, or it cannot be written.
-pub async fn ensure_there(registry: &Registry, desk: &Desk) -> anyhow::Result<()> {
-    let named = from_environment()?;
+pub async fn ensure_there(registry: &Registry, desk: &Desk, named: Option<&Secret>) -> anyhow::Result<()> {
     let mut tries = 0;
     loop {
         tries += 1;
         registry.ready().await?;
-        let Some(write) = missing(registry, named.as_ref())? else {
+        let Some(write) = missing(registry, named)? else {
             return Ok(());
         };
         match desk.write(vec![write]).await {
@@ -57,6 +58,29 @@ pub async fn ensure_there(registry: &Registry, desk: &Desk) -> anyhow::Result<()
             Err(error) if error.is_conflict() && tries < TRIES_MAX => {}
             Err(error) => return Err(error).context("the admin key cannot be written"),
         }
+    }
+}
+
+/// The same for a process that is at work already: however long nobody can write the registry.
+///
+/// # Errors
+/// As [`ensure_there`], for what no waiting cures.
+pub async fn ensure_there_in_time(
+    registry: &Registry,
+    desk: &Desk,
+    named: Option<&Secret>,
+) -> anyhow::Result<()> {
+    loop {
+        let error = match ensure_there(registry, desk, named).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let passes = |error: &WriteError| error.is_retryable();
+        if !error.downcast_ref().is_some_and(passes) {
+            return Err(error);
+        }
+        tracing::warn!(error = format!("{error:#}"), "it is tried again");
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

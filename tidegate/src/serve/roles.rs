@@ -94,22 +94,26 @@ impl Roles {
             desk.appoint(writer);
             return Ok((desk, registry));
         }
+        if shape.has(RoleName::Api) && !config.registry_copy().exists() {
+            // The API would show an empty registry.
+            broker.connected().await?;
+        }
+        // Else nobody waits for a Kafka that is away: what can be done with the copy goes on, the rest is done later.
+        let is_there = broker.is_connected();
+        let registry = if is_there {
+            let (registry, follower) = Follower::open(broker, keyring.clone(), (&config.registry, true));
+            self.follow(follower);
+            if registry.ready().await.is_err() {
+                // The follower has ended, and says why.
+                return Err(self.failed().await);
+            }
+            registry
+        } else {
+            self.begin_with_copy((config, broker), keyring.clone())?
+        };
         let pass = Some(internal::pass()?);
-        if !broker.is_connected() && !shape.has(RoleName::Api) {
-            let registry = self.begin_with_copy((config, broker), keyring.clone())?;
-            let desk = Desk::new(registry.clone(), keyring, (&config.registry, pass));
-            return Ok((desk, registry));
-        }
-        broker.connected().await?;
-        let (registry, follower) = Follower::open(broker, keyring.clone(), (&config.registry, true));
-        self.follow(follower);
-        if registry.ready().await.is_err() {
-            // The follower has ended, and says why.
-            return Err(self.failed().await);
-        }
         let desk = Desk::new(registry.clone(), keyring.clone(), (&config.registry, pass));
         if shape.has(RoleName::Api) {
-            let assignments = broker.assignments(Topic::Registry, "registry")?;
             let lead = Lead {
                 broker: broker.clone(),
                 registry: registry.clone(),
@@ -118,12 +122,37 @@ impl Roles {
                 desk: desk.clone(),
                 address,
             };
-            self.run("registry writer", |stop| Box::pin(lead.run(assignments, stop)));
-            admin_key::ensure_there(&registry, &desk).await?;
-            let watched = broker.clone();
-            self.run("lag", |stop| Box::pin(doctor::watch(watched, stop)));
+            self.lead(lead, is_there).await?;
         }
         Ok((desk, registry))
+    }
+
+    /// Takes part in writing the registry, and brings the admin key into it: before anything else where the broker is
+    /// there, else once it is back.
+    async fn lead(&mut self, lead: Lead, is_there: bool) -> anyhow::Result<()> {
+        let named = admin_key::from_environment()?;
+        let (broker, registry, desk) = (lead.broker.clone(), lead.registry.clone(), lead.desk.clone());
+        let assignments = broker.assignments(Topic::Registry, "registry")?;
+        self.run("registry writer", |stop| Box::pin(lead.run(assignments, stop)));
+        if is_there {
+            admin_key::ensure_there(&registry, &desk, named.as_ref()).await?;
+        } else {
+            self.run("admin key", |stop| {
+                Box::pin(async move {
+                    let brought = admin_key::ensure_there_in_time(&registry, &desk, named.as_ref());
+                    match stop.run_until_cancelled(brought).await {
+                        Some(Err(error)) => Err(error),
+                        Some(Ok(())) => {
+                            stop.cancelled().await;
+                            Ok(())
+                        }
+                        None => Ok(()),
+                    }
+                })
+            });
+        }
+        self.run("lag", |stop| Box::pin(doctor::watch(broker, stop)));
+        Ok(())
     }
 
     /// Begins with this process's last copy of the registry, while the broker is away.
@@ -276,6 +305,7 @@ impl Roles {
             "audit",
             "registry journal",
             "lag",
+            "admin key",
             "registry writer",
             "broker",
         ] {

@@ -1,6 +1,7 @@
 //! Kafka stands still, and ingest goes on: into its spill until that is full, killed with it, started again while Kafka is
-//! still away. In: a Kafka of the test's own, a whole server beside one process with the role `ingest`. Out: every
-//! webhook that was answered with a 2xx decided once, and in its integration's order.
+//! still away, also where it answers the API too. In: a Kafka of the test's own, a whole server beside one process with the
+//! role `ingest`, or one with `api` and `ingest` alone. Out: every webhook that was answered with a 2xx decided once, and in
+//! its integration's order.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -99,25 +100,39 @@ async fn drained(server: &Server) {
     }
 }
 
-/// Applies the integrations with a whole server, which then ends; hands back their paths.
-async fn configured(whole: &Launch, beside: &Launch, recorded: &Recorded) -> (Vec<String>, Server, Receiver) {
-    let receiver = Receiver::start().await;
-    let server = whole.start().await;
+/// Applies so many integrations; hands back their paths.
+async fn applied(
+    server: &Server,
+    receiver: &Receiver,
+    (recorded, integrations): (&Recorded, usize),
+) -> Vec<String> {
     let endpoints = json!({ "main": { "url": receiver.url("/main"), "secret": ENDPOINT_SECRET } });
-    let integrations: Map<_, _> = (0..INTEGRATIONS)
+    let integrations: Map<_, _> = (0..integrations)
         .map(|number| (format!("mine-{number}"), recorded.manifest()))
         .collect();
     let text = manifest(&[("tests", integrations, endpoints)]);
     let urls = server.apply(&text, &no_variables()).await;
     let path = |url: &String| url.split_once("/webhook/").expect("a webhook's URL").1.to_owned();
-    let paths = urls.values().map(path).collect();
-    let ingest = beside.start().await;
-    let copy = beside.data().join("registry.copy");
+    urls.values().map(path).collect()
+}
+
+/// Waits until a process has a copy of the registry.
+async fn copied(data: &Path) {
+    let copy = data.join("registry.copy");
     let began = Instant::now();
     while !copy.exists() {
         assert!(began.elapsed() < PATIENCE, "no copy of the registry is kept");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Applies the integrations with a whole server, which then ends; hands back their paths.
+async fn configured(whole: &Launch, beside: &Launch, recorded: &Recorded) -> (Vec<String>, Server, Receiver) {
+    let receiver = Receiver::start().await;
+    let server = whole.start().await;
+    let paths = applied(&server, &receiver, (recorded, INTEGRATIONS)).await;
+    let ingest = beside.start().await;
+    copied(beside.data()).await;
     let status = server.terminate().await;
     assert!(status.success(), "{status}");
     (paths, ingest, receiver)
@@ -185,6 +200,52 @@ async fn webhooks_are_accepted_while_kafka_is_away_and_each_is_decided_once_in_i
     decided_once(&server, &sendings).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_with_ingest_and_api_starts_while_kafka_is_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (kafka, prefix) = (Kafka::start(1).await, unique_prefix("mixed"));
+    let launch = on(&kafka, (&prefix, folder.path()))
+        .set("TIDEGATE_ROLES", "ingest,api")
+        .set("TIDEGATE__CLICKHOUSE__URL", "http://127.0.0.1:9");
+    let catalogue = Catalogue::builtin().expect("the definitions compile");
+    let recorded = simple(&catalogue);
+    let receiver = Receiver::start().await;
+    let mut server = launch.start().await;
+    let paths = applied(&server, &receiver, (&recorded, 1)).await;
+    assert!(server.terminate().await.success(), "it ends in order");
+    copied(folder.path()).await;
+
+    kafka.signal(0, Signal::STOP);
+    server = launch.start().await;
+    let told = readiness(&server).await;
+    assert!(told["registry"].is_string(), "it runs on its copy: {told}");
+    let mut sending = Sending {
+        recorded: &recorded,
+        catalogue: &catalogue,
+        http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+        path: paths[0].clone(),
+        accepted: Vec::new(),
+    };
+    let refusal = sending.send(&server.ingest().await, 20).await;
+    assert_eq!(refusal, None, "no provider sees a failure\n{}", server.printed());
+
+    kafka.signal(0, Signal::CONT);
+    drained(&server).await;
+    let (received, spilled) = received(&kafka.bootstrap(), &prefix).await;
+    let ids: Vec<&String> = received.values().flatten().collect();
+    assert!(
+        ids.into_iter().eq(&sending.accepted),
+        "each is there, in its order"
+    );
+    assert_eq!(spilled, sending.accepted.len());
+    // What could not be written meanwhile can be now.
+    let paths = applied(&server, &receiver, (&recorded, 2)).await;
+    assert_eq!(paths.len(), 2, "{}", server.printed());
+    sending.path.clone_from(&paths[1]);
+    let refusal = sending.send(&server.ingest().await, 1).await;
+    assert_eq!(refusal, None, "{}", server.printed());
+}
+
 /// On its copy ingest cannot tell whether an integration exists.
 async fn unknown_is_not_called_unknown(http: &reqwest::Client, address: &str, path: &str) {
     let url = format!("{address}/webhook/{path}-nobody-knows");
@@ -193,8 +254,8 @@ async fn unknown_is_not_called_unknown(http: &reqwest::Client, address: &str, pa
     assert!(answer.headers().contains_key("retry-after"));
 }
 
-/// In `requests` each integration's webhooks stand in the order in which they were sent, each as often as it came.
-async fn in_order(bootstrap: &str, prefix: &str, sendings: &[Sending<'_>]) {
+/// The ids in `requests` by integration, each where it stands for the first time, and how many messages were spilled.
+async fn received(bootstrap: &str, prefix: &str) -> (BTreeMap<String, Vec<String>>, usize) {
     let config = kafka::Config {
         bootstrap: bootstrap.to_owned(),
         prefix: prefix.to_owned(),
@@ -223,6 +284,12 @@ async fn in_order(bootstrap: &str, prefix: &str, sendings: &[Sending<'_>]) {
             }
         }
     }
+    (firsts, spilled)
+}
+
+/// In `requests` each integration's webhooks stand in the order in which they were sent, each as often as it came.
+async fn in_order(bootstrap: &str, prefix: &str, sendings: &[Sending<'_>]) {
+    let (firsts, spilled) = received(bootstrap, prefix).await;
     assert!(spilled > 100, "only {spilled} were spilled");
     for sending in sendings {
         let (_, integration) = sending.path.split_once('/').expect("environment and integration");
