@@ -12,6 +12,7 @@ use tidegate_schemas::{Pointer, Topic, UnixMillis};
 use crate::assignments::Assignments;
 use crate::embedded::{Condition, Config, Host, Keeper, OpenLog};
 use crate::error::{AppendError, Error};
+use crate::journal::Readings;
 use crate::kafka::{self, Cluster, Offsets, SpillStanding};
 use crate::message::{Message, Record};
 use crate::reader::{Reader, blocking};
@@ -20,6 +21,8 @@ use crate::reader::{Reader, blocking};
 #[derive(Clone)]
 pub struct Broker {
     engine: Engine,
+    /// The journals that this process is reading.
+    readings: Arc<Readings>,
 }
 
 #[derive(Clone)]
@@ -60,14 +63,21 @@ impl Broker {
     /// [`Error::Config`] when the configuration cannot work, [`Error::Kafka`] when the cluster does not answer,
     /// [`Error::Topic`] when a topic does not hold what is promised, [`Error::Locked`] and [`Error::Damaged`] of a spill.
     pub async fn connect(config: &kafka::Config) -> Result<Broker, Error> {
-        let engine = Engine::Kafka(Cluster::open(config).await?);
-        Ok(Broker { engine })
+        let cluster = Cluster::open(config).await?;
+        Ok(Broker::over(Engine::Kafka(cluster)))
     }
 
     fn of(open: OpenLog) -> Broker {
-        Broker {
-            engine: Engine::Embedded(Arc::new(open)),
-        }
+        Broker::over(Engine::Embedded(Arc::new(open)))
+    }
+
+    fn over(engine: Engine) -> Broker {
+        let readings = Arc::default();
+        Broker { engine, readings }
+    }
+
+    pub(crate) fn readings(&self) -> Arc<Readings> {
+        self.readings.clone()
     }
 
     /// Appends all records and returns their offsets in the order given. Records of two calls are in the order in which
@@ -143,6 +153,17 @@ impl Broker {
             Engine::Embedded(open) => Reader::of_log(&open.log, (topic, partition), from),
             Engine::Kafka(cluster) => {
                 Reader::of_cluster(kafka::Reader::new(cluster.clone(), (topic, partition), from))
+            }
+        }
+    }
+
+    /// A reader of a whole journal.
+    pub(crate) fn journal_reader(&self, topic: Topic, partition: u32) -> Reader {
+        match &self.engine {
+            Engine::Embedded(_) => self.reader(topic, partition, 0),
+            Engine::Kafka(cluster) => {
+                self.check_place(topic, partition);
+                Reader::of_cluster(kafka::Reader::of_journal(cluster.clone(), (topic, partition)))
             }
         }
     }

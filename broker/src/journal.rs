@@ -17,6 +17,8 @@ mod round;
 
 pub use changes::{ChangeError, Changes};
 pub use owner::{Commit, Journal, Place, Progress};
+pub(crate) use progress::Readings;
+pub use progress::Telling;
 pub use replay::{Replay, Taken};
 
 use tidegate_schemas::{MetaError, Topic};

@@ -138,6 +138,24 @@ pub(crate) fn count_unchecked(table: &'static str) {
     counter!(FLOOD_FULL, "table" => table).increment(1);
 }
 
+/// A partition that is not owned any more: whoever sums partitions up over processes must not count it twice.
+pub(crate) fn forget(partition: u32) {
+    for name in [
+        LAG,
+        SET_ASIDE_BYTES,
+        DEDUPE_IDS,
+        DEDUPE_BYTES,
+        DEDUPE_TTL,
+        OBJECTS,
+        OBJECTS_BYTES,
+        OPEN_WINDOWS,
+        WINDOWS_BYTES,
+        OLDEST_WINDOW,
+    ] {
+        gauge!(name, "partition" => partition.to_string()).set(0.0);
+    }
+}
+
 /// How much flood control knows in one partition.
 pub(crate) fn set_fill(partition: u32, fill: &Fill, now: UnixMillis) {
     let partition = partition.to_string();

@@ -51,7 +51,9 @@ impl Owner {
     /// What does not pass: a message of a newer Tidegate, a damaged log or journal.
     pub async fn run(self) -> Result<(), Error> {
         loop {
-            let error = match self.own().await {
+            let owned = self.own().await;
+            metrics::forget(self.partition);
+            let error = match owned {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -89,12 +91,17 @@ impl Owner {
     async fn own(&self) -> Result<(), Error> {
         let partition = self.partition;
         let mut state = State::new(&self.pipeline.limits);
-        let opened = Journal::open(&self.broker, (Topic::State, partition), &mut state, |_| {}).await;
+        let opening = Journal::open(&self.broker, (Topic::State, partition), &mut state, |_| {});
+        // A long journal is given up at once when its partition goes to another process.
+        let Some(opened) = self.stop.run_until_cancelled(opening).await else {
+            return Ok(());
+        };
         let (journal, input) = opened.map_err(|source| Error::Journal { partition, source })?;
         let clock = Clock::from(self.broker.now());
         state
             .flood
             .begin(clock.now(), || FingerprintKey(*Uuid::new_v4().as_bytes()));
+        metrics::set_fill(partition, &state.flood.fill(), clock.now());
         // Only now are the windows known that still point at requests.
         self.kept
             .begin((input, state.flood.windows_from()), state.shared_set_aside());

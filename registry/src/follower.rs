@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_broker::journal::{ChangeError, Changes, JournalError, Replay, Tables as Journalled};
+use tidegate_broker::journal::{
+    ChangeError, Changes, JournalError, Progress, Replay, Tables as Journalled, Telling,
+};
 use tidegate_broker::{Broker, Error, Reader};
 use tidegate_schemas::Topic;
 
@@ -92,6 +94,7 @@ impl Follower {
     /// deciding with what it knows.
     pub async fn run(mut self) -> Result<(), JournalError> {
         self.check_copy().await?;
+        let mut telling = Some(Telling::of(&self.broker, (Topic::Registry, PARTITION)));
         loop {
             let messages = match self.reader.next(READ_MAX.0, READ_MAX.1).await {
                 Ok(messages) => messages,
@@ -103,6 +106,14 @@ impl Follower {
                 self.replay.take(message, &mut *tables)?;
             }
             self.publish();
+            let come = Progress {
+                offset: self.reader.position(),
+                end: self.broker.offsets(Topic::Registry, PARTITION).end,
+            };
+            match &mut telling {
+                Some(telling) if come.offset < come.end => telling.tell(come),
+                _ => drop(telling.take().map(Telling::ended)),
+            }
         }
     }
 

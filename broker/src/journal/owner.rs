@@ -19,8 +19,8 @@ const META_BYTES_MAX: usize = 4096;
 const IDLE_ROUND: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of slices in a message of an idle journal.
 const IDLE_SLICE_BYTES: usize = 1024 * 1024;
-/// Messages and bytes read at a time when a journal is opened.
-const READ_MAX: (usize, usize) = (1000, 8 * 1024 * 1024);
+/// Messages and bytes read at a time when a journal is opened: what its owner's thread is held up by.
+const READ_MAX: (usize, usize) = (1000, 1024 * 1024);
 
 /// How far the opening of a journal has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +100,8 @@ impl Journal {
         let (topic, partition) = (place.topic, place.partition);
         let epoch = append_open(broker, place).await?;
         let mut replay = Replay::default();
-        let mut telling = Telling::of((topic, partition));
-        let mut reader = broker.reader(topic, partition, 0);
+        let mut telling = Telling::of(broker, (topic, partition));
+        let mut reader = broker.journal_reader(topic, partition);
         // The `open` itself is read too: it is the last message taken.
         'read: loop {
             for message in reader.next(READ_MAX.0, READ_MAX.1).await? {
@@ -119,8 +119,10 @@ impl Journal {
             };
             telling.tell(come);
             progress(come);
+            // As long as messages are at hand nothing else lets the thread's other tasks go on.
+            tokio::task::yield_now().await;
         }
-        telling.ended(epoch);
+        telling.ended();
         let journal = Journal::over(broker, (topic, partition, epoch), &replay);
         Ok((journal, replay.input))
     }

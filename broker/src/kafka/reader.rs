@@ -19,6 +19,8 @@ pub struct Reader {
     attached: Option<Attached>,
     /// Reads old messages: on pumps of their own, which wait in no long answer.
     seeks: bool,
+    /// Bytes that are read ahead.
+    ahead_bytes_max: usize,
 }
 
 struct Attached {
@@ -36,12 +38,25 @@ impl Drop for Attached {
 impl Reader {
     /// A reader that begins at `from`.
     pub fn new(cluster: Arc<Cluster>, place: (Topic, u32), from: u64) -> Self {
+        let ahead_bytes_max = cluster.config.read_ahead_bytes_max;
         Self {
             cluster,
             place,
             next: from,
             attached: None,
             seeks: false,
+            ahead_bytes_max,
+        }
+    }
+
+    /// A reader of a whole journal.
+    pub fn of_journal(cluster: Arc<Cluster>, place: (Topic, u32)) -> Self {
+        let ahead_bytes_max = cluster.config.journal_read_ahead_bytes_max;
+        // What is known to be trimmed need not be asked for.
+        let from = cluster.offsets(place.0, place.1).start;
+        Self {
+            ahead_bytes_max,
+            ..Self::new(cluster, place, from)
         }
     }
 
@@ -78,7 +93,7 @@ impl Reader {
 
     fn attached(&mut self) -> Result<&Attached, Error> {
         if self.attached.is_none() {
-            let feed = Arc::new(Feed::new(self.next, self.cluster.config.read_ahead_bytes_max));
+            let feed = Arc::new(Feed::new(self.next, self.ahead_bytes_max));
             let pump = self.cluster.attach(self.seeks, (self.place, self.next), &feed)?;
             let place = self.place;
             self.attached = Some(Attached { pump, place, feed });

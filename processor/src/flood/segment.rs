@@ -8,12 +8,18 @@ const fn spare(places: usize) -> usize {
     24 + places / 512
 }
 
+/// No slot was put last: no key is higher than this one's.
+const NOWHERE: (usize, u64) = (0, u64::MAX);
+
 /// Sorted slots of `N` bytes; one whose key is all zeros is empty.
 #[derive(Debug)]
 pub(super) struct Segment<const N: usize> {
     slots: Box<[[u8; N]]>,
     places: usize,
     len: usize,
+    /// Where a slot was put last, and its key's prefix: a journal's slices bring slots in order, and the next one belongs
+    /// behind it.
+    last: (usize, u64),
     /// How many leading bits of a key the segment's own place in the table says.
     pub depth: u32,
 }
@@ -40,6 +46,7 @@ impl<const N: usize> Segment<N> {
             slots: vec![[0; N]; places + spare(places)].into_boxed_slice(),
             places,
             len: 0,
+            last: NOWHERE,
             depth,
         }
     }
@@ -71,7 +78,8 @@ impl<const N: usize> Segment<N> {
     /// # Errors
     /// [`Crowded`]: nothing was changed.
     pub fn put(&mut self, slot: &[u8; N], len_max: usize) -> Result<bool, Crowded> {
-        let at = match self.find(key_of(slot)) {
+        let key = key_of(slot);
+        let at = match self.find_from(self.behind_last(key), key) {
             Ok(at) => {
                 self.slots[at] = *slot;
                 return Ok(false);
@@ -86,6 +94,7 @@ impl<const N: usize> Segment<N> {
         self.slots.copy_within(at..end, at + 1);
         self.slots[at] = *slot;
         self.len += 1;
+        self.last = (at, key.prefix());
         Ok(true)
     }
 
@@ -103,6 +112,7 @@ impl<const N: usize> Segment<N> {
         self.slots.copy_within(at + 1..=at + moved, at);
         self.slots[at + moved] = [0; N];
         self.len -= 1;
+        self.last = NOWHERE;
         true
     }
 
@@ -154,6 +164,7 @@ impl<const N: usize> Segment<N> {
             let at = segment.home(key_of(slot)).max(next);
             *segment.slots.get_mut(at)? = *slot;
             segment.len += 1;
+            segment.last = (at, key_of(slot).prefix());
             next = at + 1;
         }
         Some(segment)
@@ -167,8 +178,23 @@ impl<const N: usize> Segment<N> {
 
     /// Where a key is, or where it would be put.
     fn find(&self, key: Fingerprint) -> Result<usize, usize> {
+        self.find_from(self.home(key), key)
+    }
+
+    /// Where to begin to look for a key that is to be put in: at its home, or behind the slot that was put in last, if that
+    /// has a lower key and stands at the home or behind it. Then nothing between the two is empty or has a higher key.
+    fn behind_last(&self, key: Fingerprint) -> usize {
+        let (home, (last, prefix)) = (self.home(key), self.last);
+        if home <= last && prefix < key.prefix() {
+            last + 1
+        } else {
+            home
+        }
+    }
+
+    fn find_from(&self, from: usize, key: Fingerprint) -> Result<usize, usize> {
         let wanted = (key.prefix(), key.rest());
-        let mut at = self.home(key);
+        let mut at = from;
         while let Some(slot) = self.slots.get(at) {
             let found = key_of(slot);
             if is_empty(slot) || (found.prefix(), found.rest()) > wanted {

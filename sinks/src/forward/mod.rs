@@ -221,7 +221,11 @@ async fn own(
     (kept, stop): (Arc<Kept>, CancellationToken),
 ) -> Result<u32, Error> {
     loop {
-        let opened = Owner::open(shared.clone(), partition, kept.clone()).await;
+        let opening = Owner::open(shared.clone(), partition, kept.clone());
+        // A long journal is given up at once when its partition goes to another process.
+        let Some(opened) = stop.run_until_cancelled(opening).await else {
+            return Ok(partition);
+        };
         let ended = match opened {
             Ok(owner) => owner.run(stop.clone()).await,
             Err(error) => Err(error),

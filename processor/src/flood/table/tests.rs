@@ -49,6 +49,32 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn slots_that_come_in_order_stand_where_any_order_puts_them(
+        runs in proptest::collection::vec((proptest::collection::vec(0u64..4000, 0..800), 0u64..4000), 1..6),
+    ) {
+        let mut table = Table::<16>::new();
+        let mut share = share(1 << 30);
+        let mut map: BTreeMap<Fingerprint, [u8; 16]> = BTreeMap::new();
+        for (at, (numbers, removed)) in runs.into_iter().enumerate() {
+            let mut run: Vec<_> = numbers.into_iter().map(|number| slot(number, at as u8)).collect();
+            run.sort_unstable_by_key(key_of);
+            for slot in run {
+                table.put(&slot, &mut share).expect("room");
+                map.insert(key_of(&slot), slot);
+            }
+            let removed = key_of(&slot(removed, 0));
+            prop_assert_eq!(table.remove(removed), map.remove(&removed).is_some());
+            prop_assert_eq!(table.iter().copied().collect::<Vec<_>>(), map.values().copied().collect::<Vec<_>>());
+        }
+        for number in 0..4000 {
+            let key = key_of(&slot(number, 0));
+            prop_assert_eq!(table.get(key), map.get(&key));
+        }
+    }
+}
+
 #[test]
 fn a_large_table_keeps_its_order_and_costs_a_ninth_more_than_its_slots() {
     let mut table = Table::<16>::new();
