@@ -1,11 +1,12 @@
 //! What Kafka costs, and how long what lies on it takes to be rebuilt: accepting with `acks=all` (`accept`), processors by
-//! their number (`scale`), hand-overs (`pause`), and state from Kafka alone (`rebuild`). CPU is that of our processes; the
+//! their number (`scale`), hand-overs (`pause`), and state from Kafka alone (`rebuild`, `objects`). CPU is that of our processes; the
 //! broker's stands apart. Needs the jars (`make kafka`). The whole path on Kafka is `whole … kafka`.
 //!
-//! Run: `cargo build --release -p tidegate -p tidegate-bench && target/release/kafka accept|scale|pause|rebuild [DIRECTORY
-//! [COUNT]]`.
+//! Run: `cargo build --release -p tidegate -p tidegate-bench && target/release/kafka
+//! accept|scale|pause|rebuild|objects [DIRECTORY [COUNT]]`.
 
 mod accept;
+mod objects;
 mod pause;
 mod rebuild;
 mod scale;
@@ -28,8 +29,9 @@ async fn main() -> Result<(), Failure> {
     match what.as_str() {
         "accept" => accept::run(on, count.unwrap_or(4)).await,
         "scale" => scale::run(on, count.unwrap_or(50_000)).await,
-        "pause" => pause::run(on, count.unwrap_or(20_000)).await,
+        "pause" => pause::run(on, count.unwrap_or(1_000_000)).await,
         "rebuild" => rebuild::run(on, count.unwrap_or(1_000_000)).await,
-        _ => Err("say what: accept, scale, pause or rebuild".into()),
+        "objects" => objects::run(on, count.unwrap_or(10_000_000)).await,
+        _ => Err("say what: accept, scale, pause, rebuild or objects".into()),
     }
 }

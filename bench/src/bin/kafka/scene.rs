@@ -1,6 +1,7 @@
 //! Integrations with a connection each, and signed requests to them as ingest would append them. In: which webhook, how
 //! many integrations. Out: entities, records for `requests`, and rows counted in `outcomes`. Starts no process.
 
+use std::collections::HashSet;
 use std::time::{Instant, SystemTime};
 
 use tidegate_bench::Failure;
@@ -10,7 +11,7 @@ use tidegate_bench::webhook::{Choice, SECRET};
 use tidegate_broker::{Broker, Reader, Record};
 use tidegate_providers::Sample;
 use tidegate_registry::{Connection, Endpoint, Entity, Environment, Integration, StoredSecret};
-use tidegate_schemas::{EnvironmentId, EventRow, Metadata, RowsMeta, Secret, Topic, UnixMillis};
+use tidegate_schemas::{EnvironmentId, EventId, EventRow, Metadata, RowsMeta, Secret, Topic, UnixMillis};
 
 /// Requests appended at a time.
 const APPEND: u64 = 500;
@@ -93,6 +94,8 @@ impl Scene {
 /// What is decided, as anybody can read it.
 pub struct Decided {
     readers: Vec<Reader>,
+    /// Whose wait was counted: what a killed processor had begun is decided again.
+    known: HashSet<EventId>,
 }
 
 impl Decided {
@@ -104,6 +107,7 @@ impl Decided {
         };
         Ok(Self {
             readers: (0..).zip(ends).map(reader).collect(),
+            known: HashSet::new(),
         })
     }
 
@@ -117,18 +121,22 @@ impl Decided {
         .await
     }
 
-    /// Waits until so many rows have come; the longest time from receiving to deciding, in milliseconds.
+    /// Waits until so many further events are decided; the longest time from receiving to deciding one, in milliseconds.
     pub async fn longest_wait(&mut self, wanted: u64) -> Result<u64, Failure> {
-        let (mut rows, mut longest) = (0, 0);
+        let mut known = std::mem::take(&mut self.known);
+        let (mut events, mut longest) = (0, 0);
         self.each(wanted, |_, value| {
             for line in value.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 let row: EventRow = serde_json::from_slice(line)?;
-                longest = longest.max(row.decided_at.0.saturating_sub(row.received_at.0));
-                rows += 1;
+                if known.insert(row.event_id) {
+                    longest = longest.max(row.decided_at.0.saturating_sub(row.received_at.0));
+                    events += 1;
+                }
             }
-            Ok(rows)
+            Ok(events)
         })
         .await?;
+        self.known = known;
         Ok(longest)
     }
 
