@@ -9,6 +9,22 @@
 //!
 //! [`trouble`] says in our own words why the cluster is not reached.
 //!
+//! # What bites others
+//!
+//! | Trap | Here | Held by |
+//! |---|---|---|
+//! | futures of the client sleep 100 ms when its queue is full | [`producer`] takes reports itself, a `usize` a record; a full queue is an answer | `silence_of_the_cluster_is_an_answer_…`, [`deliveries`]' tests, `tests/tidy/kafka.rs` |
+//! | streams and split queues lose wake-ups | one thread polls the main queue of one consumer ([`pump`]); a watchdog begins anew where nothing comes | `a_reader_stands_still_only_where_…`, `a_reader_that_is_paused_over_and_over_…`, `tests/tidy/kafka.rs` |
+//! | a revoke waits for ever, or for fetched messages | it waits for owners alone, and no longer than it may ([`group`]) | `a_revoke_waits_for_all_owners_…`, `a_partition_waits_for_its_former_owner_to_end` |
+//! | the client commits what nobody has done yet | it stores and commits nothing by itself; owners say what they have reached ([`reached`]) | `offsets_are_kept_in_journals_and_by_nobody_else`, `the_ledger_keeps_…` |
+//! | every rebalance stops everybody | cooperative-sticky, static members | `a_member_keeps_its_partitions_…`, the end-to-end test of a rolling restart |
+//! | reading ahead takes all memory | a feed pauses its partition at its budget ([`feed`]); a pause throws away what was fetched, so journals have a larger one | `it_pauses_at_its_budget_…`, `a_reader_that_is_paused_over_and_over_…` |
+//! | a late answer of a former owner counts | its offset is not the next one: the journal is lost, and nothing is trimmed | `a_former_owner_that_wakes_up_…` (contract), the end-to-end test with SIGSTOP |
+//! | a reply waits for a batch's company | `linger_ms` is 5 to 10; batches grow by partition | `nothing_is_acknowledged_before_…` |
+//! | retries change the order | the idempotent producer, which keeps five requests under way | `nothing_is_acknowledged_before_…`, the contract |
+//! | a mock cluster keeps 5 MB a partition | tests have a real node | `tests/tidy/kafka.rs` |
+//! | `cmake-build` needs curl's headers | librdkafka is built by configure, without curl: no OAUTHBEARER | the build itself, `half_a_security_is_refused_by_its_key` |
+//!
 //! Nothing outside this folder names Kafka's client.
 
 mod client;

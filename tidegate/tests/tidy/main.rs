@@ -4,6 +4,7 @@
 
 mod arrows;
 mod files;
+mod kafka;
 mod keys;
 mod metrics;
 mod names;

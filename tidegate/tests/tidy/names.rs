@@ -44,7 +44,7 @@ fn the_search_finds_literals_and_identifiers_but_no_comments() {
 }
 
 /// Every identifier and every string literal's content, with its line. Comments are passed over.
-fn words(text: &str) -> Vec<(usize, &str)> {
+pub fn words(text: &str) -> Vec<(usize, &str)> {
     let mut words = Vec::new();
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
