@@ -26,6 +26,7 @@ const KAFKA_LAG: &str = "tidegate_broker_kafka_lag_messages";
 const KAFKA_ANSWER: &str = "tidegate_broker_kafka_answer_p99_seconds";
 const KAFKA_ERRORS: &str = "tidegate_broker_kafka_errors_total";
 const KAFKA_STALLS: &str = "tidegate_broker_kafka_stalls_total";
+const KAFKA_UNREAD: &str = "tidegate_broker_kafka_unread_messages";
 const KAFKA_UNREAD_AGE: &str = "tidegate_broker_kafka_oldest_unread_seconds";
 const KAFKA_RETENTION_USED: &str = "tidegate_broker_kafka_retention_used_ratio";
 const KAFKA_REBALANCED: &str = "tidegate_broker_kafka_rebalanced_partitions_total";
@@ -84,6 +85,10 @@ fn describe_kafka() {
     describe_gauge!(
         KAFKA_ANSWER,
         "the time in which Kafka answers 99 of 100 questions"
+    );
+    describe_gauge!(
+        KAFKA_UNREAD,
+        "messages that a group has not reached, whether or not any process of it runs"
     );
     describe_gauge!(
         KAFKA_UNREAD_AGE,
@@ -234,6 +239,7 @@ pub fn kafka_rebalanced(change: &'static str, partitions: usize) {
 /// How far a group is behind.
 pub fn kafka_standing(standing: &Standing) {
     let group = || standing.group.clone();
+    gauge!(KAFKA_UNREAD, "group" => group()).set(standing.waiting as f64);
     gauge!(KAFKA_UNREAD_AGE, "group" => group()).set(standing.oldest.as_secs_f64());
     gauge!(KAFKA_RETENTION_USED, "group" => group()).set(standing.used());
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Degree, Finding, READERS};
 
 /// How often a server looks.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// The share of the time that a topic is kept from which on a reader that is behind is told.
 const USED_DOUBTFUL: f64 = 0.5;
 

@@ -16,7 +16,7 @@ use crate::serving::simple;
 use crate::writers::with_engine;
 
 /// Asks until one number is as expected.
-async fn counts(server: &Server, (sql, expected): (&str, usize)) {
+pub async fn counts(server: &Server, (sql, expected): (&str, usize)) {
     let number = |rows: &[Value]| rows.first().map(|row| row["n"].to_string().replace('"', ""));
     let wanted = Some(expected.to_string());
     let rows = server.query_until(sql, |rows| number(rows) == wanted).await;

@@ -4,12 +4,14 @@
 
 mod apart;
 mod audits;
+mod between;
 mod commands;
 mod doctor;
 mod floods;
 mod inspect;
 mod kafka;
 mod keys;
+mod lag;
 mod page;
 mod queries;
 mod recorded;
