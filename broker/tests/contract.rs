@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use support::numbers::Numbers;
+use support::numbers::{JOURNAL, Numbers, take_over};
 use support::{Chance, open_sim, outcome, record, tiny_config};
 use tidegate_broker::embedded::disk::SimDisk;
 use tidegate_broker::journal::{Changes, Commit, Journal, JournalError};
@@ -287,16 +287,6 @@ async fn a_reader_waits_for_what_is_appended_later_and_both_readers_of_a_partiti
             );
         }
     }
-}
-
-const JOURNAL: (Topic, u32) = (Topic::State, 1);
-
-async fn take_over(broker: &Broker) -> (Journal, u64, Numbers) {
-    let mut numbers = Numbers::default();
-    let (journal, input) = Journal::open(broker, JOURNAL, &mut numbers, |_| {})
-        .await
-        .unwrap();
-    (journal, input, numbers)
 }
 
 async fn commit(

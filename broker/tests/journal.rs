@@ -4,20 +4,12 @@
 
 mod support;
 
-use support::numbers::Numbers;
+use support::numbers::{JOURNAL, Numbers, take_over};
 use support::{Chance, open_sim, outcome, tiny_config};
 use tidegate_broker::Broker;
 use tidegate_broker::embedded::disk::SimDisk;
 use tidegate_broker::journal::{Changes, Commit, Journal, JournalError, Replay, Taken};
 use tidegate_schemas::Topic;
-
-const PLACE: (Topic, u32) = (Topic::State, 1);
-
-async fn take_over(broker: &Broker) -> (Journal, u64, Numbers) {
-    let mut numbers = Numbers::default();
-    let (journal, input) = Journal::open(broker, PLACE, &mut numbers, |_| {}).await.unwrap();
-    (journal, input, numbers)
-}
 
 /// Commits one batch of random changes with one output that names its journal message.
 async fn commit(
@@ -112,7 +104,7 @@ async fn a_former_owner_that_wakes_up_writes_and_trims_nothing() {
     let (mut owner, input, mut numbers) = take_over(&broker).await;
     assert_eq!((input, &numbers), (20, &former_numbers));
     let before = (
-        broker.offsets(PLACE.0, PLACE.1),
+        broker.offsets(JOURNAL.0, JOURNAL.1),
         broker.offsets(Topic::Outcomes, 0),
     );
     for _ in 0..2 {
@@ -125,7 +117,7 @@ async fn a_former_owner_that_wakes_up_writes_and_trims_nothing() {
     }
     assert_eq!(
         (
-            broker.offsets(PLACE.0, PLACE.1),
+            broker.offsets(JOURNAL.0, JOURNAL.1),
             broker.offsets(Topic::Outcomes, 0)
         ),
         before
@@ -143,13 +135,13 @@ async fn a_message_of_a_lower_epoch_behind_an_open_is_ignored_by_every_reader() 
     commit(&mut former, &mut former_numbers, &mut chance)
         .await
         .unwrap();
-    let mut reader = broker.reader(PLACE.0, PLACE.1, 0);
+    let mut reader = broker.reader(JOURNAL.0, JOURNAL.1, 0);
     let stale = reader.next(10, 10_000).await.unwrap().pop().unwrap();
     let (mut owner, _, mut numbers) = take_over(&broker).await;
     // On a broker without conditional appends a former owner's last message can arrive behind the next one's `open`.
     let stale = tidegate_broker::Record {
-        topic: PLACE.0,
-        partition: PLACE.1,
+        topic: JOURNAL.0,
+        partition: JOURNAL.1,
         key: stale.key,
         meta: stale.meta,
         value: bytes::Bytes::from_static(b""),
@@ -161,7 +153,7 @@ async fn a_message_of_a_lower_epoch_behind_an_open_is_ignored_by_every_reader() 
         "an offset that is not the next one stops the owner"
     );
     let mut follower = (Replay::default(), Numbers::default());
-    let mut reader = broker.reader(PLACE.0, PLACE.1, 0);
+    let mut reader = broker.reader(JOURNAL.0, JOURNAL.1, 0);
     let messages = reader.next(100, 100_000).await.unwrap();
     let taken: Vec<Taken> = messages
         .iter()
@@ -198,8 +190,8 @@ async fn a_restore_reads_at_most_three_times_the_tables() {
             .await
             .unwrap();
         if number % 997 == 0 && number > 1000 {
-            let mut reader = broker.reader(PLACE.0, PLACE.1, 0);
-            let (end, mut held) = (broker.offsets(PLACE.0, PLACE.1).end, 0);
+            let mut reader = broker.reader(JOURNAL.0, JOURNAL.1, 0);
+            let (end, mut held) = (broker.offsets(JOURNAL.0, JOURNAL.1).end, 0);
             while reader.position() < end {
                 held += reader
                     .next(1000, 1 << 20)
@@ -237,7 +229,7 @@ async fn an_idle_journal_completes_a_round_a_day_and_only_when_something_changed
         clock.advance_hours(25);
         journal.idle(&numbers).await.unwrap();
     }
-    let rest = broker.offsets(PLACE.0, PLACE.1);
+    let rest = broker.offsets(JOURNAL.0, JOURNAL.1);
     assert!(
         rest.start >= before && rest.end - rest.start <= 6,
         "{rest:?} is left"

@@ -40,6 +40,12 @@ impl Topic {
         matches!(self, Topic::Requests | Topic::Registry)
     }
 
+    /// Whether a message may be as large as a request's body; the others hold rows or changes.
+    #[must_use]
+    pub const fn holds_bodies(self) -> bool {
+        matches!(self, Topic::Requests | Topic::Events | Topic::Dead)
+    }
+
     /// Whether the topic is a journal: kept without limit, trimmed by its owner alone.
     #[must_use]
     pub const fn is_journal(self) -> bool {

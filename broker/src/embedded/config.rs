@@ -137,9 +137,10 @@ impl Config {
     /// Bytes of key, metadata and value that a message of `topic` may have.
     #[must_use]
     pub fn message_bytes_max(&self, topic: Topic) -> usize {
-        match topic {
-            Topic::Requests | Topic::Events | Topic::Dead => self.body_message_bytes_max,
-            _ => self.rows_message_bytes_max,
+        if topic.holds_bodies() {
+            self.body_message_bytes_max
+        } else {
+            self.rows_message_bytes_max
         }
     }
 

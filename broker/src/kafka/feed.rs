@@ -105,13 +105,14 @@ impl Feed {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytes::Bytes;
     use tidegate_schemas::{Topic, UnixMillis};
 
     use super::*;
 
-    fn message(offset: u64, bytes: usize) -> Message {
+    /// A message of so many bytes.
+    pub(in crate::kafka) fn message(offset: u64, bytes: usize) -> Message {
         Message {
             topic: Topic::Requests,
             partition: 0,

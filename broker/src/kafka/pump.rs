@@ -240,23 +240,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use tidegate_schemas::UnixMillis;
-
+    use super::super::feed::tests::message;
     use super::*;
-    use crate::message::Message;
-
-    fn message(offset: u64, bytes: usize) -> Message {
-        Message {
-            topic: Topic::Requests,
-            partition: 0,
-            offset,
-            timestamp: UnixMillis(0),
-            key: Bytes::new(),
-            meta: Bytes::new(),
-            value: Bytes::from(vec![0; bytes]),
-        }
-    }
 
     #[test]
     fn a_reader_stands_still_only_where_there_is_more_and_nobody_is_behind() {

@@ -1,8 +1,22 @@
-//! Tables for journals under test: numbers by name. In and out: changes as text.
+//! Tables for journals under test: numbers by name, and their owners. In and out: changes as text.
 
 use std::collections::BTreeMap;
 
-use tidegate_broker::journal::{ChangeError, Changes, Tables};
+use tidegate_broker::Broker;
+use tidegate_broker::journal::{ChangeError, Changes, Journal, Tables};
+use tidegate_schemas::Topic;
+
+/// Where tests keep a journal of numbers.
+pub const JOURNAL: (Topic, u32) = (Topic::State, 1);
+
+/// A new owner of that journal: with the input offset reached, and what the journal held.
+pub async fn take_over(broker: &Broker) -> (Journal, u64, Numbers) {
+    let mut numbers = Numbers::default();
+    let (journal, input) = Journal::open(broker, JOURNAL, &mut numbers, |_| {})
+        .await
+        .unwrap();
+    (journal, input, numbers)
+}
 
 /// Numbers by name; a change is `name=number`, or `name` alone when it goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

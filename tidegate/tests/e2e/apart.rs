@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Map, json};
-use tidegate_providers::Catalogue;
+use tidegate_providers::{Catalogue, Sample};
 use tidegate_testkit::receiver::Receiver;
 use tidegate_testkit::server::{Launch, PATIENCE, Server};
 
@@ -148,9 +148,9 @@ async fn a_processor_that_stood_still_past_its_session_spoils_nothing() {
 pub struct Rounds {
     catalogue: Catalogue,
     recorded: Recorded,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
     address: String,
-    paths: Vec<String>,
+    pub paths: Vec<String>,
 }
 
 impl Rounds {
@@ -168,15 +168,19 @@ impl Rounds {
         }
     }
 
+    /// A webhook to one of the paths, signed now.
+    pub fn sample(&self, address: &str, path: &str) -> Sample {
+        let definition = self.catalogue.get(&self.recorded.provider).expect("a definition");
+        let url = format!("{address}/webhook/{path}");
+        self.recorded
+            .signed(&definition, (&url, now()))
+            .expect("it can be signed")
+    }
+
     /// One webhook to each; the ids of the requests join `sent`.
     pub async fn send(&self, sent: &mut BTreeSet<String>) {
-        let definition = self.catalogue.get(&self.recorded.provider).expect("a definition");
         for path in &self.paths {
-            let url = format!("{}/webhook/{path}", self.address);
-            let sample = self
-                .recorded
-                .signed(&definition, (&url, now()))
-                .expect("it can be signed");
+            let sample = self.sample(&self.address, path);
             let (status, id, answer) = send(&self.http, &sample).await;
             assert_eq!(status, 200, "{answer}");
             assert!(sent.insert(id));

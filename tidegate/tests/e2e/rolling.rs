@@ -12,9 +12,8 @@ use tidegate_testkit::receiver::Receiver;
 use tidegate_testkit::server::{PATIENCE, Server};
 use tokio::task::JoinHandle;
 
-use crate::apart::{apply, beside, count, decided_once, delivered, gains};
+use crate::apart::{Rounds, apply, beside, count, decided_once, delivered, gains};
 use crate::launch;
-use crate::recorded::now;
 use crate::serving::simple;
 use crate::writers::with_engine;
 
@@ -31,25 +30,19 @@ struct Load {
 impl Load {
     /// Sends to these paths in turn; what is not accepted is sent again.
     fn start(address: String, paths: Vec<String>) -> Self {
+        let rounds = Rounds::to(address.clone(), paths);
         let address = Arc::new(Mutex::new(address));
         let ends = Arc::new(AtomicBool::new(false));
         let (to, ended) = (address.clone(), ends.clone());
         let sending = tokio::spawn(async move {
-            let catalogue = Catalogue::builtin().expect("the definitions compile");
-            let recorded = simple(&catalogue);
-            let definition = catalogue.get(&recorded.provider).expect("a definition");
-            let http = reqwest::Client::builder().no_proxy().build().expect("a client");
             let mut accepted = BTreeSet::new();
-            for path in paths.iter().cycle() {
+            for path in rounds.paths.iter().cycle() {
                 if ended.load(Ordering::Acquire) {
                     break;
                 }
                 let base = to.lock().expect("nobody panics with it").clone();
-                let url = format!("{base}/webhook/{path}");
-                let sample = recorded
-                    .signed(&definition, (&url, now()))
-                    .expect("it can be signed");
-                let Ok(answer) = tidegate::sample::send(&http, &sample).await else {
+                let sample = rounds.sample(&base, path);
+                let Ok(answer) = tidegate::sample::send(&rounds.http, &sample).await else {
                     tokio::time::sleep(AGAIN).await;
                     continue;
                 };
