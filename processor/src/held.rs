@@ -69,7 +69,7 @@ impl Held {
     }
 
     /// Holds a request for the windows that keep one of its events, if there is room; what they kept before is let go.
-    pub fn hold(&mut self, examined: Examined, windows: Vec<(Fingerprint, Place)>) {
+    pub fn hold(&mut self, mut examined: Examined, windows: Vec<(Fingerprint, Place)>) {
         let bytes = bytes_of(&examined);
         if !self.limit.has_room(bytes) {
             for (window, _) in windows {
@@ -77,7 +77,8 @@ impl Held {
             }
             return;
         }
-        let request = self.request(detached(examined), bytes);
+        detach(&mut examined);
+        let request = self.request(examined, bytes);
         for (window, place) in windows {
             self.by_window.insert(window, (place, request.clone()));
         }
@@ -133,8 +134,8 @@ fn bytes_of(examined: &Examined) -> usize {
     examined.request.body.len() + masked + REQUEST_BYTES
 }
 
-/// The same request with a body of its own: as it was read it keeps everything alive that was read with it.
-fn detached(mut examined: Examined) -> Examined {
+/// Gives a request a body of its own: as it was read it keeps everything alive that was read with it.
+fn detach(examined: &mut Examined) {
     let read = std::mem::take(&mut examined.request.body);
     let own = Bytes::copy_from_slice(&read);
     if let Finding::Events(found) = &mut examined.finding {
@@ -145,5 +146,4 @@ fn detached(mut examined: Examined) -> Examined {
         };
     }
     examined.request.body = own;
-    examined
 }

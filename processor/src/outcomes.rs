@@ -87,10 +87,16 @@ impl Rows {
     /// The messages for one partition of `outcomes`.
     pub fn into_records(mut self, partition: u32) -> Vec<Record> {
         let held = std::mem::take(&mut self.held);
-        for line in held.iter() {
-            let before = self.lines.len();
-            self.lines.extend_from_slice(line);
-            self.end_line(before);
+        if self.lines.is_empty() && held.is_message(self.message_bytes_max) {
+            // Most of a flood's batches hold everything: their rows need not be copied.
+            self.rows = u32::try_from(held.places.len()).expect("a batch has fewer events than 4 billion");
+            self.lines = held.lines;
+        } else {
+            for line in held.iter() {
+                let before = self.lines.len();
+                self.lines.extend_from_slice(line);
+                self.end_line(before);
+            }
         }
         self.close_message();
         let commit = self.commit;
@@ -222,6 +228,11 @@ impl HeldLines {
         if let Some(place) = place {
             *place = None;
         }
+    }
+
+    /// Whether they are a message as they stand: none was taken out, and they are not too many.
+    fn is_message(&self, bytes_max: usize) -> bool {
+        self.lines.len() <= bytes_max && self.places.iter().all(Option::is_some)
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {

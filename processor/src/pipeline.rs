@@ -143,11 +143,13 @@ impl Pipeline {
                 let bypasses = event.object.deleted || examined.request.asked.replay;
                 let may_end = bypasses
                     || policy.debounce.as_ref().is_some_and(|debounce| {
-                        let window = state.flood.window(object);
-                        let count = window.map_or(0, |window| window.count as usize) + found.events.len();
                         let further = (found.events.len(), examined.request.body.len() as u64);
+                        let is_counted_out = |max: u32| {
+                            let window = state.flood.window(object);
+                            window.map_or(0, |window| window.count as usize) + further.0 >= max as usize
+                        };
                         debounce.bypasses(&event.event_type)
-                            || debounce.max_events.is_some_and(|max| count >= max as usize)
+                            || debounce.max_events.is_some_and(is_counted_out)
                             || state.flood.fills_list(object, further, debounce.max_bytes)
                     });
                 if may_end {

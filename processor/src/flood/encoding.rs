@@ -35,18 +35,22 @@ impl<'b> Writer<'b> {
 pub(super) struct Reader<'b>(pub &'b [u8]);
 
 impl<'b> Reader<'b> {
+    #[inline]
     pub fn bytes(&mut self, len: usize) -> Result<&'b [u8], ChangeError> {
         let (bytes, rest) = self.0.split_at_checked(len).ok_or_else(broken)?;
         self.0 = rest;
         Ok(bytes)
     }
 
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], ChangeError> {
         let (bytes, rest) = self.0.split_first_chunk().ok_or_else(broken)?;
         self.0 = rest;
         Ok(*bytes)
     }
 
+    /// A number of so many bytes. Inlined, because with a width that is known it is one load.
+    #[inline(always)]
     pub fn number(&mut self, width: usize) -> Result<u64, ChangeError> {
         let mut whole = [0; 8];
         whole

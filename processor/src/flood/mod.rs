@@ -169,8 +169,8 @@ impl FloodControl {
     pub fn fills_list(&self, object: Fingerprint, (events, bytes): (usize, u64), bytes_max: u64) -> bool {
         let keeps_all = |window: &Window| window.keep == Keep::All;
         let (listed_bytes, listed) = self.windows.listed(object);
-        self.windows.get(object).as_ref().is_some_and(keeps_all)
-            && (listed_bytes + bytes >= bytes_max || listed + events >= LISTED_MAX)
+        let is_full = listed_bytes + bytes >= bytes_max || listed + events >= LISTED_MAX;
+        is_full && self.windows.get(object).as_ref().is_some_and(keeps_all)
     }
 
     /// Where the events lie that an object's window has listed.

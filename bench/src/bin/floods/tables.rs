@@ -17,6 +17,8 @@ use crate::AT;
 const COUNTED: u64 = 1_000_000;
 /// Decisions between two messages of the journal.
 const BATCH: u64 = 2_000;
+/// How long a loop that does nothing is watched, of its thread's time.
+const IDLE: Duration = Duration::from_secs(5);
 /// Bytes of a slice.
 const SLICE: usize = 1 << 20;
 
@@ -123,8 +125,27 @@ pub fn large(objects: u64) -> Result<(), Failure> {
         longest.as_secs_f64() * 1e6,
         longest_write.as_secs_f64() * 1e6,
     );
+    let idle = longest_of_nothing(IDLE);
+    println!(
+        "  beside it a loop that only reads the clock, for {} s: {:.0} µs the longest",
+        IDLE.as_secs(),
+        idle.as_secs_f64() * 1e6
+    );
     lookups(&mut rehearsal, (objects, &policy));
     slices(&rehearsal)
+}
+
+/// The longest that the machine holds up a thread that does nothing: interrupts, and what a virtual machine has to wait for,
+/// count as the thread's own time.
+fn longest_of_nothing(lasts: Duration) -> Duration {
+    let (began, mut longest) = (cpu::of_thread(), Duration::ZERO);
+    let mut last = began;
+    while last.saturating_sub(began) < lasts {
+        let now = cpu::of_thread();
+        longest = longest.max(now.saturating_sub(last));
+        last = now;
+    }
+    longest
 }
 
 /// Events about objects that are known and have not changed, all over the table.
