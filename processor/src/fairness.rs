@@ -9,7 +9,7 @@ use tidegate_schemas::{IntegrationId, UnixMillis};
 
 use crate::handing_on::{At, Desk};
 use crate::metrics;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{NO_ROOM_ASIDE, Pipeline};
 use crate::rates::{Pace, Payer};
 use crate::set_aside::{Cause, Entry, Queue, Wait};
 use crate::state::{State, Turn};
@@ -63,7 +63,7 @@ impl Pipeline {
             }
             Turn::NoRoom => {
                 metrics::count_passed(1);
-                Some(tracked)
+                Some(tracked.noting(NO_ROOM_ASIDE))
             }
         }
     }

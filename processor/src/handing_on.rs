@@ -1,6 +1,8 @@
 //! dedupe → order → debounce → detect → route for one event. In: an event on its way. Out: its row, its message, and
 //! what is to be held for it. Windows that it ends are [handed on](crate::window_end) before or behind it.
 
+use std::borrow::Cow;
+
 use tidegate_registry::Integration;
 use tidegate_schemas::{Coalesced, EventId, Outcome, Reason, UnixMillis};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -69,6 +71,8 @@ impl Pipeline {
         if let Some(ended) = judged.before {
             self.hand_on_window(ended, Some(at.examined), desk);
         }
+        let unchecked = judged.unchecked.map_or("", Unchecked::in_words);
+        let note = joined(tracked.note, unchecked);
         let window = match judged.fate {
             Fate::Held(window) | Fate::Passes(Some(window)) => Some(window),
             _ => None,
@@ -78,7 +82,7 @@ impl Pipeline {
             Fate::Duplicate => tracked.end(&Verdict::flood(Reason::DeliverySeen, "", None)),
             Fate::Stale(newest) => tracked.end(&Verdict::flood(Reason::OlderVersion, &lost_to(newest), None)),
             Fate::Held(_) => {
-                tracked.end(&Verdict::flood(Reason::Absorbed, "", window));
+                tracked.end(&Verdict::flood(Reason::Absorbed, &note, window));
                 if let Some(object) = object_of(at.event, integration, (connection, &*desk.state)) {
                     desk.to_hold.push((object, arrival.place));
                 }
@@ -90,7 +94,7 @@ impl Pipeline {
                     detects: policy.detect_changes,
                     window,
                     coalesced: None,
-                    note: judged.unchecked.map_or("", Unchecked::in_words),
+                    note: &note,
                 };
                 self.hand_on(tracked, &handed, desk);
             }
@@ -102,10 +106,16 @@ impl Pipeline {
 
     /// detect → route.
     pub fn hand_on(&self, tracked: Tracked<'_>, handed: &Handed<'_>, desk: &mut Desk<'_>) {
-        let mut note = handed.note;
+        let mut note = Cow::Borrowed(handed.note);
         match self.detect(&tracked.subject, handed, desk.state) {
             Content::Changed => {}
-            Content::Unknown => note = Unchecked::ObjectsFull.in_words(),
+            Content::Unknown => {
+                let full = Unchecked::ObjectsFull.in_words();
+                if !handed.note.contains(full) {
+                    metrics::count_unchecked("objects");
+                }
+                note = joined(handed.note, full);
+            }
             Content::Unchanged(hash) => {
                 let detail = format!("the content's hash is {hash:016x}, as before");
                 return tracked.end(&Verdict::flood(Reason::SameContent, &detail, handed.window));
@@ -122,7 +132,7 @@ impl Pipeline {
                 tracked.end(&Verdict {
                     outcome: Outcome::Routed,
                     reason: Reason::Ok,
-                    detail: note,
+                    detail: &note,
                     endpoints,
                     window: handed.window,
                 });
@@ -214,6 +224,15 @@ fn arrival<'a>(at: At<'a>, integration: &Integration, subject: &Subject<'a>) -> 
         time: event.time,
         payload_bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
         on_demand: examined.request.asked.replay,
+    }
+}
+
+/// Both notes, each once.
+fn joined<'n>(first: &'n str, second: &'n str) -> Cow<'n, str> {
+    match (first.is_empty(), second.is_empty() || first.contains(second)) {
+        (true, _) => Cow::Borrowed(second),
+        (_, true) => Cow::Borrowed(first),
+        _ => Cow::Owned(format!("{first}; {second}")),
     }
 }
 

@@ -27,6 +27,7 @@ mod flood;
 mod handing_on;
 mod held;
 mod kept;
+mod key_queue;
 mod key_sets;
 mod list;
 mod metrics;

@@ -24,6 +24,7 @@ use crate::event::{Event, Events, Examined, Finding, Refused, Whose};
 use crate::examine::{Context, Find, examine, panicked};
 use crate::flood::Ended;
 use crate::handing_on::{At, object_of};
+use crate::key_queue::key_queue;
 use crate::key_sets::KeyStore;
 use crate::metrics;
 use crate::request::Request;
@@ -31,6 +32,9 @@ use crate::routes::Routes;
 use crate::set_aside::{Cause, Entry, Queue, Wait};
 use crate::state::{State, StateLimits};
 use crate::tracked::{Ledger, Subject, Tracked};
+
+/// What the row of an event says that passed because no more could be set aside.
+pub(crate) const NO_ROOM_ASIDE: &str = "not set aside: processor.set_aside_bytes_max is reached";
 
 /// What all partitions share.
 pub(crate) struct Pipeline {
@@ -105,6 +109,11 @@ impl Pipeline {
                 tracked.end(&refused.into());
                 continue;
             }
+            if is_gone(event, &tracked) {
+                let detail = "its connection was deleted while it waited its turn".to_owned();
+                tracked.end(&(&Refused::new(Reason::RequestGone, detail)).into());
+                continue;
+            }
             let Some(tracked) = self.await_connection(tracked, desk.state, desk.now) else {
                 continue;
             };
@@ -172,7 +181,9 @@ impl Pipeline {
         let longest = self.config.unattributed_wait();
         let request = tracked.subject.request;
         let since = request.asked.aside_since.unwrap_or(now);
-        if tracked.subject.connection.is_some() || now >= since.after(longest) {
+        // Whose turn it is has waited before.
+        let has_waited = request.asked.in_turn.is_some() || now >= since.after(longest);
+        if tracked.subject.connection.is_some() || has_waited {
             return Some(tracked);
         }
         let queue = Queue {
@@ -196,7 +207,7 @@ impl Pipeline {
             }
             Err(_full) => {
                 metrics::count_passed(1);
-                Some(tracked)
+                Some(tracked.noting(NO_ROOM_ASIDE))
             }
         }
     }
@@ -214,10 +225,7 @@ impl Pipeline {
             tracked.end(&(&unavailable(detail)).into());
             return;
         }
-        let queue = Queue {
-            cause: Cause::Key,
-            name: key.url.as_str().into(),
-        };
+        let queue = key_queue(&key.url, request.asked.in_turn.as_ref());
         let wait = Wait {
             since,
             due: since.after(longest),
@@ -230,8 +238,7 @@ impl Pipeline {
         };
         if state.set_aside().push(queue, entry, wait).is_err() {
             metrics::count_passed(1);
-            let detail = "no more can be set aside within processor.set_aside_bytes_max".to_owned();
-            tracked.end(&(&unavailable(detail)).into());
+            tracked.end(&(&unavailable(NO_ROOM_ASIDE.to_owned())).into());
             return;
         }
         tracked.set_aside();
@@ -366,10 +373,29 @@ fn tracked_events<'a>(
                 )
             }));
         }
-        // One whose connection is gone now that its turn has come is nobody's.
+        // One whose turn has come stays its connection's even when that is gone: the others have theirs already.
         if tracked.len() == before {
-            tracked.push((event, ledger.track(subject)));
+            let in_turn = asked.in_turn.as_ref().and_then(|turn| turn.connection.as_deref());
+            let connection = in_turn.filter(|_| !matches!(event.whose, Whose::Refused(_)));
+            tracked.push((
+                event,
+                ledger.track(Subject {
+                    connection,
+                    ..subject
+                }),
+            ));
         }
     }
     tracked
+}
+
+/// Whether an event waited its turn as that of a connection that it does not reach any more.
+fn is_gone(event: &Event, tracked: &Tracked<'_>) -> bool {
+    let (subject, whose) = (&tracked.subject, &event.whose);
+    let reached = |connection: &str| match whose {
+        Whose::Connections(connections) => connections.iter().any(|reached| **reached == *connection),
+        _ => false,
+    };
+    subject.request.asked.in_turn.is_some()
+        && subject.connection.is_some_and(|connection| !reached(connection))
 }

@@ -47,6 +47,8 @@ pub(crate) struct Verdict<'v> {
 #[must_use = "an event ends by a verdict or is set aside"]
 pub(crate) struct Tracked<'a> {
     pub subject: Subject<'a>,
+    /// What its row says of a step that let it pass unchecked, if one did.
+    pub note: &'static str,
     ledger: &'a Ledger,
     ended: bool,
 }
@@ -62,6 +64,7 @@ impl Ledger {
     pub fn track<'a>(&'a self, subject: Subject<'a>) -> Tracked<'a> {
         Tracked {
             subject,
+            note: "",
             ledger: self,
             ended: false,
         }
@@ -138,6 +141,12 @@ impl Tracked<'_> {
     /// Ends the event with its outcome.
     pub fn end(mut self, verdict: &Verdict<'_>) {
         self.record(verdict);
+    }
+
+    /// The same with a note for its row.
+    pub fn noting(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
     }
 
     /// Gives the event up for now: it has been set aside and is read again.

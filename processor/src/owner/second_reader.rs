@@ -9,6 +9,7 @@ use tidegate_schemas::{Pointer, Topic};
 use super::{IDLE_EVERY, Ownership, Work};
 use crate::error::Error;
 use crate::fairness::connection_of;
+use crate::key_queue::{address_of, turn_of};
 use crate::request::{InTurn, Request, Taken};
 use crate::set_aside::{Cause, Entry};
 use crate::state::{Aside, Served};
@@ -34,9 +35,9 @@ impl Ownership<'_> {
         let mut set_aside = self.state.set_aside();
         let fetched = set_aside
             .names(Cause::Key)
-            .filter(|url| keys.fetched_after(url, self.fetches_seen));
-        for url in fetched.map(str::to_owned).collect::<Vec<_>>() {
-            set_aside.wake(Cause::Key, &url);
+            .filter(|name| keys.fetched_after(address_of(name), self.fetches_seen));
+        for name in fetched.map(str::to_owned).collect::<Vec<_>>() {
+            set_aside.wake(Cause::Key, &name);
         }
         drop(set_aside);
         self.fetches_seen = fetches;
@@ -94,5 +95,6 @@ fn ask(request: &mut Request, entry: &Entry, run: &Served) {
         request.asked.in_turn = Some(InTurn { connection });
     } else {
         request.asked.aside_since = Some(run.since);
+        request.asked.in_turn = turn_of(queue);
     }
 }

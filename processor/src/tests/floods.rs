@@ -10,9 +10,9 @@ use tidegate_schemas::{EventId, EventMeta, EventRow, Outcome, RequestKind};
 use super::{House, World};
 use crate::Config;
 
-const TOKEN: &str = "a-token";
+pub(super) const TOKEN: &str = "a-token";
 
-fn world(settings: &Value) -> World {
+pub(super) fn world(settings: &Value) -> World {
     let mut world = World::new("acme-objects").secret(TOKEN);
     world.integration.flood = serde_json::from_value(settings.clone()).expect("settings");
     let world = world.connection("c1", &[("account", "1")], &[]);
@@ -20,12 +20,12 @@ fn world(settings: &Value) -> World {
 }
 
 /// An event of account 1 about an object.
-fn event(id: &str, object: &str, version: u64) -> Value {
+pub(super) fn event(id: &str, object: &str, version: u64) -> Value {
     json!({"type": "changed", "id": id, "account": 1, "object": object, "version": version,
         "content": {"name": object, "seen_at": version}})
 }
 
-async fn append(house: &House, world: &World, requests: &[Vec<Value>]) {
+pub(super) async fn append(house: &House, world: &World, requests: &[Vec<Value>]) {
     let requests = requests.iter().map(|events| {
         let body = json!({ "events": events }).to_string();
         world.request(&[("x-token", TOKEN)], body)
@@ -38,7 +38,11 @@ async fn append(house: &House, world: &World, requests: &[Vec<Value>]) {
 
 /// The true rows, by provider's delivery id, once every event has an outcome other than `debounced` as far as `settled`
 /// demands.
-async fn outcomes(house: &House, events: usize, settled: impl Fn(&[EventRow]) -> bool) -> Vec<EventRow> {
+pub(super) async fn outcomes(
+    house: &House,
+    events: usize,
+    settled: impl Fn(&[EventRow]) -> bool,
+) -> Vec<EventRow> {
     let mut wanted = events;
     loop {
         let rows = house.rows(wanted).await;
@@ -61,7 +65,7 @@ async fn outcomes(house: &House, events: usize, settled: impl Fn(&[EventRow]) ->
     }
 }
 
-fn count(rows: &[EventRow], outcome: Outcome) -> usize {
+pub(super) fn count(rows: &[EventRow], outcome: Outcome) -> usize {
     rows.iter().filter(|row| row.outcome == outcome).count()
 }
 

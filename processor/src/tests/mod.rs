@@ -6,10 +6,12 @@ mod decisions;
 mod failures;
 mod floods;
 mod lines;
+mod objects;
 mod registry_end;
 mod replays;
 mod simulation;
 mod tracking;
+mod turns;
 mod waiting;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tidegate_schemas::{Outcome, Reason, Topic};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,14 +15,14 @@ use super::{House, World};
 use crate::{Config, KeysConfig};
 
 /// A server that answers every request with a status and a document, once it is let.
-struct KeyServer {
+pub(super) struct KeyServer {
     url: String,
     asked: Arc<AtomicUsize>,
-    open: watch::Sender<bool>,
+    pub open: watch::Sender<bool>,
 }
 
 impl KeyServer {
-    async fn start(answers: &'static [(u16, &'static str)]) -> Self {
+    pub async fn start(answers: &'static [(u16, &'static str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
         let asked = Arc::new(AtomicUsize::new(0));
@@ -54,12 +55,19 @@ impl KeyServer {
         Self { url, asked, open }
     }
 
-    fn body(&self) -> String {
+    pub fn body(&self) -> String {
         format!("key {}", self.url)
+    }
+
+    /// Waits until somebody asks.
+    pub async fn asked_for(&self) {
+        while self.asked.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
-fn impatient() -> Config {
+pub(super) fn impatient() -> Config {
     Config {
         keys: KeysConfig {
             retry_after_ms: 1,
