@@ -16,7 +16,7 @@ use crate::state::{State, Turn};
 use crate::tracked::Tracked;
 
 /// How far apart the members of a run may be, times sixty: a run is full long before.
-const LONGEST: Duration = Duration::from_secs(60 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(60 * 3600);
 
 /// An event that asks for its turn.
 pub(crate) struct Asking<'a> {
@@ -84,7 +84,8 @@ pub(crate) fn turn(asking: &Asking<'_>, state: &mut State, now: UnixMillis) -> T
     if !has_rates && state.is_free(queue) {
         return Turn::Now;
     }
-    let pace = pace(state, (integration, connection), policy);
+    let partitions = integration.partitions.len();
+    let pace = pace(state, (integration.id, connection), (policy, partitions));
     if in_turn {
         // It was paid for when its turn came.
         state.set_pace(&queue(), pace);
@@ -99,7 +100,7 @@ pub(crate) fn turn(asking: &Asking<'_>, state: &mut State, now: UnixMillis) -> T
 }
 
 /// The queue in which a connection's events wait their turn.
-fn queue_of(integration: IntegrationId, connection: Option<&str>) -> Queue {
+pub(crate) fn queue_of(integration: IntegrationId, connection: Option<&str>) -> Queue {
     Queue {
         cause: Cause::Rate,
         name: format!("{integration}/{}", connection.unwrap_or_default()).into(),
@@ -112,17 +113,18 @@ pub(crate) fn connection_of(queue: &Queue) -> Option<&str> {
     Some(connection).filter(|connection| !connection.is_empty())
 }
 
-fn pace(
+/// What a policy makes of the rates of a connection, and of its integration that has so many partitions.
+pub(crate) fn pace(
     state: &State,
-    (integration, connection): (&Integration, Option<&str>),
-    policy: &FloodPolicy,
+    (integration, connection): (IntegrationId, Option<&str>),
+    (policy, partitions): (&FloodPolicy, usize),
 ) -> Pace {
     let payer = |connection, limit| Payer {
-        who: state.flood.payer(integration.id, connection),
+        who: state.flood.payer(integration, connection),
         limit,
     };
     // Each of the integration's partitions lets its share through.
-    let partitions = u32::try_from(integration.partitions.len()).unwrap_or(u32::MAX);
+    let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
     let share = |of: u32| of.div_ceil(partitions.max(1));
     Pace {
         connection: policy

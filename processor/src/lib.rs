@@ -54,6 +54,6 @@ pub use config::{Config, FloodConfig, KeysConfig};
 pub use error::Error;
 pub use metrics::describe;
 pub use processor::{Parts, Processor};
-pub use rehearsal::{Became, HandedOn, Rehearsal, Rehearsed, RehearsedEvent};
+pub use rehearsal::{Became, Behind, HandedOn, Rehearsal, Rehearsed, RehearsedEvent};
 pub use steps::order::Rank;
 pub use turns::RehearsedTurns;

@@ -1,7 +1,9 @@
 //! Flood control on a virtual clock, without a log: the same deciders, for trying a policy on events that were recorded or
 //! described, and for measuring. In: events in the order in which they came, each with the policy that holds for it.
-//! Out: what became of each, when, and why; on demand what a journal would hold. Reads no clock; verifies and forwards
-//! nothing.
+//! Out: what became of each, when, and why; on demand what a journal would hold of flood control. Reads no clock; verifies
+//! and forwards nothing.
+
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +13,16 @@ use tidegate_registry::{FloodPolicy, Keep};
 use tidegate_schemas::{Coalesced, EventId, IntegrationId, UnixMillis};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::config::FloodConfig;
+use crate::config::{Config, FloodConfig};
 use crate::flood::{
     Arrival, Content, DeliveryKey, Ended, Fate, Fill, Fingerprint, FingerprintKey, FloodControl, Judged,
     Unchecked,
 };
+use crate::state::State;
 use crate::steps::debounce::Place;
 use crate::steps::order::Rank;
+pub use turns::Behind;
+use turns::{Awaited, Waiting};
 
 /// Flood control of one partition on a virtual clock.
 ///
@@ -25,10 +30,12 @@ use crate::steps::order::Rank;
 /// [`Rehearsal::finish`]; windows that end meanwhile end at their own time.
 #[derive(Debug)]
 pub struct Rehearsal {
-    flood: FloodControl,
-    decided: u64,
+    state: State,
+    came: u64,
     /// The events that a window may keep, by the order in which they came.
     given: HashMap<u64, Given>,
+    /// Those that wait for their turn, the same way.
+    waiting: HashMap<u64, Waiting>,
     now: UnixMillis,
 }
 
@@ -70,11 +77,15 @@ pub struct Rehearsed {
     pub event: EventId,
     /// What became of it.
     pub became: Became,
+    /// The event that was being decided; none when a window's time was over.
+    pub by: Option<EventId>,
 }
 
 /// What became of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Became {
+    /// It is set aside because of a rate, and decided when its turn comes.
+    SetAside(Behind),
     /// Nothing: it was decided already.
     Repeat,
     /// `duplicate`: its delivery id was seen under another event id.
@@ -117,6 +128,13 @@ impl Rehearsal {
         Self::begin(FloodControl::within(&config.limits(1)))
     }
 
+    /// The same with so many bytes for what waits for its turn, instead of the default.
+    #[must_use]
+    pub fn setting_aside_within(mut self, bytes_max: usize) -> Self {
+        self.state = State::of(self.state.flood, bytes_max);
+        self
+    }
+
     /// What a journal with these changes and slices, in order, makes of it. What open windows kept is not in them: they
     /// hand on events without content.
     ///
@@ -138,58 +156,92 @@ impl Rehearsal {
     fn begin(mut flood: FloodControl) -> Self {
         flood.begin(UnixMillis(0), || FingerprintKey([0; 16]));
         Self {
-            flood,
-            decided: 0,
+            state: State::of(flood, Config::default().set_aside_bytes_max),
+            came: 0,
             given: HashMap::new(),
+            waiting: HashMap::new(),
             now: UnixMillis(0),
         }
     }
 
-    /// Decides an event when it was received; what happened by then and then, in order.
+    /// Decides an event when it was received, unless it must wait for its turn; what happened by then and then, in order.
+    /// Every integration has one partition.
     pub fn decide(&mut self, event: &RehearsedEvent<'_>, policy: &Arc<FloodPolicy>) -> Vec<Rehearsed> {
         let mut happened = self.pass(event.received_at);
+        let came = self.came;
+        self.came += 1;
+        let note = match self.await_turn(event, (came, policy)) {
+            Awaited::Passes(note) => note,
+            Awaited::SetAside(behind) => {
+                happened.push(Rehearsed {
+                    at: self.now,
+                    event: event.id,
+                    became: Became::SetAside(behind),
+                    by: Some(event.id),
+                });
+                return happened;
+            }
+        };
+        self.judge((event, came), (policy, note), &mut happened);
+        happened
+    }
+
+    /// Decides the event that came at this place.
+    fn judge(
+        &mut self,
+        (event, came): (&RehearsedEvent<'_>, u64),
+        (policy, note): (&FloodPolicy, Option<&'static str>),
+        happened: &mut Vec<Rehearsed>,
+    ) {
         let place = Place {
-            offset: self.decided,
+            offset: came,
             position: 0,
         };
-        self.decided += 1;
         let of_type = xxh3_64(event.event_type.as_bytes());
         let hash = |content: u64| xxh3_64_with_seed(&content.to_le_bytes(), of_type);
-        let judged = self.flood.judge(&arrival(event, place), policy, self.now);
+        let flood = &mut self.state.flood;
+        let judged = flood.judge(&arrival(event, place), policy, self.now);
         let object = event.connection.zip(event.object_key);
-        let object = object.map(|(connection, key)| self.flood.object(event.integration, connection, key));
+        let object = object.map(|(connection, key)| flood.object(event.integration, connection, key));
         let given = Given {
             object,
             deleted: event.deleted,
             content: event.content.map(hash),
             detects: policy.detect_changes,
         };
-        if policy.debounce.is_some() || self.flood.open_windows() > 0 {
-            self.given.insert(place.offset, given);
+        if policy.debounce.is_some() || flood.open_windows() > 0 {
+            self.given.insert(came, given);
         } else {
             self.given.clear();
         }
-        self.tell(judged, (event.id, given), &mut happened);
-        happened
+        let unchecked = judged.unchecked.map(Unchecked::in_words).or(note);
+        self.tell(judged, (event.id, given, unchecked), happened);
     }
 
-    /// Lets time pass until `until`; what windows handed on meanwhile, in order.
+    /// Lets time pass until `until`; what windows handed on meanwhile and whose turn came, in order.
     pub fn pass(&mut self, until: UnixMillis) -> Vec<Rehearsed> {
         let mut happened = Vec::new();
-        while let Some(next) = self.flood.next_at().filter(|next| *next <= until) {
+        while let Some(next) = self.next_at().filter(|next| *next <= until) {
             self.now = self.now.max(next);
-            for ended in self.flood.fire(self.now, usize::MAX) {
-                happened.extend(self.end(&ended));
+            for ended in self.state.flood.fire(self.now, usize::MAX) {
+                happened.extend(self.end(&ended, None));
             }
+            self.take_turns(&mut happened);
         }
         self.now = self.now.max(until);
         happened
     }
 
+    /// When something happens by itself, at the earliest.
+    fn next_at(&self) -> Option<UnixMillis> {
+        let turn = self.state.set_aside().due_at();
+        [self.state.flood.next_at(), turn].into_iter().flatten().min()
+    }
+
     /// What changed since the last call, as a journal's message would hold it.
     pub fn changes(&mut self) -> Changes {
         let mut changes = Changes::new();
-        self.flood.write_changes(&mut changes);
+        self.state.flood.write_changes(&mut changes);
         changes
     }
 
@@ -198,14 +250,14 @@ impl Rehearsal {
     #[must_use]
     pub fn slice(&self, after: Option<&[u8]>, bytes_max: usize) -> (Changes, Option<Vec<u8>>) {
         let mut slice = Changes::new();
-        let cursor = self.flood.slice(after, bytes_max, &mut slice);
+        let cursor = self.state.flood.slice(after, bytes_max, &mut slice);
         (slice, cursor)
     }
 
-    /// Lets time pass until no window is open any more; what they handed on.
+    /// Lets time pass until no window is open any more and nothing waits; what happened meanwhile.
     pub fn finish(&mut self) -> Vec<Rehearsed> {
         let mut happened = Vec::new();
-        while let Some(next) = self.flood.next_at() {
+        while let Some(next) = self.next_at() {
             happened.extend(self.pass(next));
         }
         happened
@@ -214,7 +266,7 @@ impl Rehearsal {
     /// How many windows are open.
     #[must_use]
     pub fn open_windows(&self) -> usize {
-        self.flood.open_windows()
+        self.state.flood.open_windows()
     }
 
     /// Bytes that the state takes, beside what a rehearsal remembers of its events.
@@ -225,18 +277,21 @@ impl Rehearsal {
             objects_bytes,
             windows_bytes,
             ..
-        } = self.flood.fill();
+        } = self.state.flood.fill();
         seen_bytes + objects_bytes + windows_bytes
     }
 
-    fn tell(&mut self, judged: Judged, (event, given): (EventId, Given), happened: &mut Vec<Rehearsed>) {
+    fn tell(
+        &mut self,
+        judged: Judged,
+        (event, given, unchecked): (EventId, Given, Option<&'static str>),
+        happened: &mut Vec<Rehearsed>,
+    ) {
         let Judged {
-            before,
-            fate,
-            after,
-            unchecked,
+            before, fate, after, ..
         } = judged;
-        happened.extend(before.and_then(|ended| self.end(&ended)));
+        let by = Some(event);
+        happened.extend(before.and_then(|ended| self.end(&ended, by)));
         let became = match fate {
             Fate::Repeat => Became::Repeat,
             Fate::Duplicate => Became::Duplicate,
@@ -246,31 +301,38 @@ impl Rehearsal {
                 let handed_on = HandedOn {
                     window,
                     coalesced: None,
-                    unchecked: unchecked.map(Unchecked::in_words),
+                    unchecked,
                 };
                 self.detect(given, handed_on)
             }
         };
-        let at = self.now;
-        happened.push(Rehearsed { at, event, became });
-        happened.extend(after.and_then(|ended| self.end(&ended)));
+        happened.push(Rehearsed {
+            at: self.now,
+            event,
+            became,
+            by,
+        });
+        happened.extend(after.and_then(|ended| self.end(&ended, by)));
     }
 
     /// What a window hands on.
-    fn end(&mut self, ended: &Ended) -> Option<Rehearsed> {
+    fn end(&mut self, ended: &Ended, by: Option<EventId>) -> Option<Rehearsed> {
         let kept = ended.window.kept?;
         let handed_on = HandedOn {
             window: Some(ended.window.id),
             coalesced: Some(ended.coalesced()),
             unchecked: None,
         };
-        let event = ended.kept_id();
         // A list is not compared.
         let given = self.given.get(&kept.offset).copied().unwrap_or_default();
         let detects = given.detects && ended.window.keep != Keep::All;
         let became = self.detect(Given { detects, ..given }, handed_on);
-        let at = self.now;
-        Some(Rehearsed { at, event, became })
+        Some(Rehearsed {
+            at: self.now,
+            event: ended.kept_id(),
+            became,
+            by,
+        })
     }
 
     /// detect, as the pipeline has it.
@@ -279,13 +341,13 @@ impl Rehearsal {
             return Became::HandedOn(handed_on);
         };
         if given.deleted {
-            self.flood.forget_content(object);
+            self.state.flood.forget_content(object);
         }
         let detects = given.detects && !given.deleted;
         let Some(content) = given.content.filter(|_| detects) else {
             return Became::HandedOn(handed_on);
         };
-        match self.flood.detect(object, content, || content) {
+        match self.state.flood.detect(object, content, || content) {
             Content::Unchanged(hash) => Became::Unchanged(hash, handed_on.window),
             Content::Changed => Became::HandedOn(handed_on),
             Content::Unknown => Became::HandedOn(HandedOn {
@@ -315,72 +377,4 @@ fn arrival<'a>(event: &RehearsedEvent<'a>, place: Place) -> Arrival<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_registry::Debounce;
-    use uuid::Uuid;
-
-    use super::*;
-
-    /// The `n`th event of one object, `at` this time, with a content.
-    fn event(n: u128, at: u64, content: u64) -> RehearsedEvent<'static> {
-        RehearsedEvent {
-            id: EventId(Uuid::from_u128(n)),
-            integration: IntegrationId(Uuid::from_u128(9)),
-            connection: Some("acme"),
-            event_type: "changed",
-            received_at: UnixMillis(at),
-            delivery_id: None,
-            object_key: Some("contact/1"),
-            version: None,
-            time: None,
-            deleted: false,
-            content: Some(content),
-            payload_bytes: 100,
-        }
-    }
-
-    fn told(happened: &[Rehearsed]) -> Vec<(u128, u64, &'static str)> {
-        let word = |became: &Became| match became {
-            Became::Repeat => "repeat",
-            Became::Duplicate => "duplicate",
-            Became::Stale(_) => "stale",
-            Became::Held(_) => "held",
-            Became::Unchanged(..) => "unchanged",
-            Became::HandedOn(_) => "handed on",
-        };
-        let tell = |it: &Rehearsed| (it.event.0.as_u128(), it.at.0, word(&it.became));
-        happened.iter().map(tell).collect()
-    }
-
-    #[test]
-    fn a_burst_comes_to_one_event_when_its_window_ends() {
-        let mut rehearsal = Rehearsal::new(&FloodConfig::default());
-        let policy = Arc::new(FloodPolicy {
-            debounce: Some(Debounce::default()),
-            detect_changes: true,
-            ..FloodPolicy::default()
-        });
-        let mut happened = Vec::new();
-        for (n, at, content) in [(1, 1_000, 5), (2, 2_000, 6), (3, 9_000, 6)] {
-            happened.extend(rehearsal.decide(&event(n, at, content), &policy));
-        }
-        happened.extend(rehearsal.finish());
-        assert_eq!(rehearsal.open_windows(), 0);
-        assert_eq!(
-            told(&happened),
-            [
-                (1, 1_000, "held"),
-                (2, 2_000, "held"),
-                (2, 4_000, "handed on"),
-                (3, 9_000, "held"),
-                (3, 11_008, "unchanged"),
-            ],
-            "{happened:#?}"
-        );
-        let Became::HandedOn(handed_on) = &happened[2].became else {
-            panic!("{happened:#?}");
-        };
-        let coalesced = handed_on.coalesced.as_ref().expect("it stands for two");
-        assert_eq!((coalesced.count, coalesced.ids.len()), (2, 2));
-    }
-}
+mod tests;

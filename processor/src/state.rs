@@ -78,6 +78,16 @@ impl State {
         }
     }
 
+    /// Flood control, and room for so many bytes of what is set aside; nothing is held in memory.
+    pub fn of(flood: FloodControl, set_aside_bytes_max: usize) -> Self {
+        Self {
+            set_aside: Arc::new(Mutex::new(SetAside::within(set_aside_bytes_max))),
+            rates: Rates::default(),
+            flood,
+            held: Held::within(HeldLimit::new(0)),
+        }
+    }
+
     /// What is set aside; the guard is never held across an await.
     pub fn set_aside(&self) -> MutexGuard<'_, SetAside> {
         self.set_aside.lock()
@@ -96,6 +106,11 @@ impl State {
             }
             Err(set_aside::Full) => Turn::NoRoom,
         }
+    }
+
+    /// When the next event fits these rates.
+    pub fn next_at(&self, pace: &Pace) -> UnixMillis {
+        self.rates.next_at(pace)
     }
 
     /// Notes the rates that hold for a queue now, if it holds anything.

@@ -5,6 +5,7 @@
 //! group: a [`pump`], one consumer polled by one thread, fills its [`feed`] within a budget of bytes; [`pointers`] reads
 //! old messages the same way. A [`group`] only says who owns which partition. There are no transactions: outputs are
 //! acknowledged, then the journal's one message, whose offset tells whether somebody else has opened it ([`crate::journal`]).
+//! [`browse`] reads a whole topic for who only looks.
 //! [`requests`] come by a way of their own: while the cluster is away they lie in a [`spill`].
 //!
 //! [`trouble`] says in our own words why the cluster is not reached.
@@ -27,6 +28,7 @@
 //!
 //! Nothing outside this folder names Kafka's client.
 
+mod browse;
 mod client;
 mod cluster;
 mod config;
@@ -47,6 +49,7 @@ mod standing;
 mod topics;
 mod trouble;
 
+pub use browse::browse;
 pub(crate) use cluster::Cluster;
 pub use config::{Config, Sasl, Spill, Tls};
 pub(crate) use group::{Membership, Offsets};

@@ -1,5 +1,5 @@
 //! `tidegate simulate`: what a flood control policy would do to recorded requests or a described burst, offline. In: a
-//! file, the embedded log, or ClickHouse through the running server. Out: a timeline, sums, and a comparison. Sends nothing.
+//! file, the embedded log, the topic on Kafka, or ClickHouse through the running server. Out: a timeline, sums, and a comparison. Sends nothing.
 
 use std::io::{BufReader, Write as _};
 use std::process::ExitCode;
@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use tidegate_broker::embedded::browse;
+use tidegate_broker::{Message, kafka};
 use tidegate_registry::manifest::FloodFacts;
 use tidegate_schemas::{Topic, UnixMillis};
 
@@ -16,7 +17,7 @@ use crate::api::facts::facts;
 use crate::api::question::Question;
 use crate::client::Client;
 use crate::command::{Shared, waiting};
-use crate::config::Config;
+use crate::config::{BrokerKind, Config};
 use crate::serve::catalogue;
 use crate::simulate::burst::Burst;
 use crate::simulate::events::{Finder, Found};
@@ -36,6 +37,7 @@ use crate::simulate::{Event, lines, report};
     tidegate simulate recorded.jsonl --policy tidegate.yaml\n\
     kcat -C -b broker:9092 -t requests -e -J | tidegate simulate - --policy new.yaml --against old.yaml\n\
     tidegate simulate --log --integration crm --policy 'debounce: on'          # also beside a running serve\n\
+    tidegate simulate --topic --policy 'rate: {per_second: 50}'                # from Kafka, in no group
     tidegate simulate --since 2h --policy 'debounce: on'                       # from ClickHouse\n\
     tidegate simulate --where \"connection = 'acme'\" --policy 'debounce: on'\n\n\
     A policy is what stands below `flood:` in the file of `tidegate apply`, or that whole file."
@@ -44,13 +46,16 @@ pub struct Arguments {
     /// Recorded requests as JSON lines (`-`: standard input), or a burst (a file ending in .toml)
     #[arg(
         value_name = "FILE",
-        conflicts_with_all = ["log", "condition", "since"],
-        required_unless_present_any = ["log", "condition", "since"]
+        conflicts_with_all = ["log", "topic", "condition", "since"],
+        required_unless_present_any = ["log", "topic", "condition", "since"]
     )]
     file: Option<String>,
     /// Read this machine's embedded log (in --data), also beside the server that writes it
-    #[arg(long, conflicts_with_all = ["condition", "since"])]
+    #[arg(long, conflicts_with_all = ["topic", "condition", "since"])]
     log: bool,
+    /// Read the topic of requests on the Kafka that the configuration names; no group is disturbed
+    #[arg(long, conflicts_with_all = ["condition", "since"])]
+    topic: bool,
     /// Read the requests that fit an SQL condition on the view `requests`, through the running server
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
@@ -110,11 +115,11 @@ impl Arguments {
             let integrations = subject.integrations.iter();
             policy.check(integrations.map(|(key, provider, facts)| (&**key, &**provider, *facts)))?;
         }
-        let flood = &config.processor.flood;
-        let timeline = run(&subject.events, &mut policy, flood);
+        let limits = &config.processor;
+        let timeline = run(&subject.events, &mut policy, limits);
         let other = against
             .as_mut()
-            .map(|against| run(&subject.events, against, flood));
+            .map(|against| run(&subject.events, against, limits));
         let policies = (&policy, against.as_ref());
         if self.json {
             print_json(&subject.events, policies, (&timeline, other.as_ref()))?;
@@ -133,6 +138,7 @@ impl Arguments {
                 recording.read(file, BufReader::new(opened))?;
             }
             None if self.log => read_log(config, &mut recording)?,
+            None if self.topic => read_topic(config, &mut recording)?,
             None => {
                 let rows = waiting()?.block_on(self.rows(config))?;
                 recording.read("ClickHouse's answer", &rows[..])?;
@@ -201,9 +207,6 @@ impl Arguments {
         let other = against.zip(other);
         let other = other.map(|(policy, timeline)| (&*policy.name, &timeline.sums));
         report::sums(&mut text, (&policy.name, &timeline.sums), other)?;
-        if policy.sets_rates() || against.is_some_and(Policy::sets_rates) {
-            text.push_str("rates are not tried: they delay events and drop none\n");
-        }
         written(std::io::stdout().lock().write_all(text.as_bytes()))
     }
 }
@@ -230,6 +233,9 @@ fn burst(file: &str) -> anyhow::Result<Subject> {
 
 fn read_log(config: &Config, recording: &mut Recording) -> anyhow::Result<()> {
     let folder = config.log_folder();
+    if !folder.is_dir() && config.broker.kind == BrokerKind::Kafka {
+        bail!("the configuration's broker is Kafka, so there is no log: read its topic with --topic");
+    }
     if !folder.is_dir() {
         bail!(
             "there is no log in {}: name its data folder with --data",
@@ -238,12 +244,27 @@ fn read_log(config: &Config, recording: &mut Recording) -> anyhow::Result<()> {
     }
     let mut failed = None;
     browse(&folder, Topic::Requests, |message| {
-        let pointer = message.pointer();
-        if failed.is_none() {
-            failed = recording.message(&message.meta, message.value, pointer).err();
-        }
+        record(message, recording, &mut failed)
     })?;
     failed.map_or(Ok(()), Err)
+}
+
+fn read_topic(config: &Config, recording: &mut Recording) -> anyhow::Result<()> {
+    if config.broker.kind != BrokerKind::Kafka {
+        bail!("the configuration's broker is no Kafka (broker.kind): read the embedded log with --log");
+    }
+    let mut failed = None;
+    let take = |message| record(message, recording, &mut failed);
+    kafka::browse(&config.broker.kafka, Topic::Requests, take)?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Records a message, unless one before it could not be.
+fn record(message: Message, recording: &mut Recording, failed: &mut Option<anyhow::Error>) {
+    let pointer = message.pointer();
+    if failed.is_none() {
+        *failed = recording.message(&message.meta, message.value, pointer).err();
+    }
 }
 
 fn described(requests: usize, recording: &Recording, found: &Found) -> String {

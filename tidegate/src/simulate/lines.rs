@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use tidegate_processor::Rank;
 
 use super::Event;
-use super::timeline::{Line, Passed, Sums, What};
+use super::sums::Sums;
+use super::timeline::{Line, Passed, What};
 
 /// A line of the timeline.
 #[must_use]
@@ -26,6 +27,9 @@ pub fn line(events: &[Event], line: &Line) -> Value {
         "event_type": event.event_type,
         "received_at": event.received_at,
     });
+    if let Some(waited) = line.waited {
+        told["waited_ms"] = json!(millis(waited));
+    }
     match &line.what {
         What::Held(window) => told["window"] = json!(id(*window)),
         What::Duplicate(first) => told["lost_to"] = json!(first.and_then(id)),
@@ -35,13 +39,14 @@ pub fn line(events: &[Event], line: &Line) -> Value {
             told["window"] = json!(id(ended.window));
             told["count"] = json!(ended.count);
         }
-        What::Repeat | What::Unchanged(None) | What::HandedOn(Passed::AtOnce(_)) => {}
+        What::SetAside(_) | What::Repeat | What::Unchanged(None) | What::HandedOn(Passed::AtOnce(_)) => {}
     }
     told
 }
 
 fn word(what: &What) -> &'static str {
     match what {
+        What::SetAside(_) => "set_aside",
         What::Repeat => "repeat",
         What::Duplicate(_) => "duplicate",
         What::Stale(_) => "stale",
@@ -62,6 +67,9 @@ pub fn sums(policy: &str, sums: &Sums) -> Value {
         "events": sums.events,
         "outcomes": serde_json::Map::from_iter(outcomes),
         "repeats": sums.repeats,
+        "set_aside": sums.set_aside,
+        "most_set_aside": sums.most_set_aside,
+        "longest_turn_ms": millis(sums.longest_turn),
         "windows": sums.windows,
         "largest_window": sums.largest_window,
         "longest_window_ms": millis(sums.longest_window),

@@ -4,8 +4,7 @@
 //! Events come from requests that were recorded ([`recording`]), read by the real definitions ([`events`]), or from a
 //! burst that a few lines describe ([`burst`]). Each meets the policy that its integration, connection and type have in
 //! what the user wrote ([`policy`]). [`timeline`] runs them and keeps what happened, when and why; [`report`] says it in
-//! words, [`lines`] as JSON. Nothing is verified, forwarded or written, and rates (fairness) are left out: they delay
-//! events and drop none.
+//! words, [`lines`] as JSON. Nothing is verified, forwarded or written. Rates hold as if each integration had one partition.
 
 pub mod burst;
 pub mod events;
@@ -14,6 +13,7 @@ pub mod policy;
 mod recorded_row;
 pub mod recording;
 pub mod report;
+pub mod sums;
 pub mod timeline;
 
 use std::sync::Arc;

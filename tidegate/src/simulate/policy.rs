@@ -162,18 +162,6 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether it sets a rate, which is not tried here.
-    #[must_use]
-    pub fn sets_rates(&self) -> bool {
-        let rates = |settings: &FloodSettings| settings.rate.is_some() || settings.integration_rate.is_some();
-        match &self.written {
-            Written::Alone(settings) => rates(settings),
-            Written::File(integrations) => integrations.values().any(|integration| {
-                rates(&integration.settings) || integration.connections.values().any(rates)
-            }),
-        }
-    }
-
     /// What holds for an event.
     pub fn of(&mut self, event: &Event) -> Arc<FloodPolicy> {
         let own = self.own(event);

@@ -7,7 +7,8 @@ use tidegate_processor::Rank;
 use tidegate_schemas::UnixMillis;
 
 use super::Event;
-use super::timeline::{Ended, Line, Passed, Sums, Timeline, What, in_words};
+use super::sums::Sums;
+use super::timeline::{Ended, Line, Passed, Timeline, What, in_words};
 
 /// How wide the column of what an event is about may get, in characters.
 const SUBJECT_WIDTH_MAX: usize = 64;
@@ -38,7 +39,10 @@ pub fn timeline(
     for line in shown {
         let seconds = line.at.since(began).as_secs_f64();
         let number = format!("#{}", line.event + 1);
-        let (word, why) = in_short(&line.what);
+        let (word, mut why) = in_short(&line.what);
+        if let Some(waited) = line.waited {
+            write!(why, "; it had waited {} for its turn", in_words(waited))?;
+        }
         writeln!(
             out,
             "{seconds:>10.3}  {number:<7}{word:<11}{:<width$}  {why}",
@@ -73,6 +77,7 @@ fn about(event: &Event) -> String {
 #[must_use]
 pub fn in_short(what: &What) -> (&'static str, String) {
     match what {
+        What::SetAside(why) => ("set aside", why.clone()),
         What::Repeat => ("repeat", "the same event was decided before".to_owned()),
         What::Duplicate(Some(first)) => ("duplicate", format!("the delivery of #{} again", first + 1)),
         What::Duplicate(None) => ("duplicate", "its delivery id came before".to_owned()),
@@ -139,8 +144,22 @@ fn share(events: u64, of: u64) -> String {
 }
 
 fn windows(out: &mut impl fmt::Write, head: &str, sums: &Sums) -> fmt::Result {
+    if sums.set_aside > 0 {
+        writeln!(
+            out,
+            "{head}{} events exceeded a rate, at most {} of them waited at a time, and {} at most",
+            sums.set_aside,
+            sums.most_set_aside,
+            in_words(sums.longest_turn)
+        )?;
+    }
     if sums.windows == 0 {
-        return writeln!(out, "{head}no windows: nothing waited");
+        let nothing = if sums.set_aside == 0 {
+            ": nothing waited"
+        } else {
+            ""
+        };
+        return writeln!(out, "{head}no windows{nothing}");
     }
     writeln!(
         out,

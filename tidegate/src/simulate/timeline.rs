@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_processor::{Became, FloodConfig, HandedOn, Rank, Rehearsal, Rehearsed};
-use tidegate_registry::{Debounce, FloodPolicy};
+use tidegate_processor::{Became, Behind, Config, HandedOn, Rank, Rehearsal, Rehearsed};
+use tidegate_registry::{Debounce, FloodPolicy, RateLimit};
 use tidegate_schemas::{EventId, IntegrationId, UnixMillis};
 
 use super::Event;
 use super::policy::Policy;
+use super::sums::{Fate, Sums};
 
 /// What happened.
 #[derive(Debug, Default)]
@@ -31,11 +32,15 @@ pub struct Line {
     pub event: usize,
     /// What.
     pub what: What,
+    /// How long it had waited for its turn before it was decided, if it was set aside.
+    pub waited: Option<Duration>,
 }
 
 /// What happened to an event, with places of others among all events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
+    /// It exceeds a rate, and is decided when its turn comes.
+    SetAside(String),
     /// It was decided before.
     Repeat,
     /// Its delivery id came before, with this event if that is known.
@@ -70,33 +75,6 @@ pub struct Ended {
     pub why: String,
 }
 
-/// What became of all events: each counts once.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// All.
-    pub events: u64,
-    /// Handed on.
-    pub handed_on: u64,
-    /// Absorbed by a window.
-    pub debounced: u64,
-    /// Of a delivery id that was seen.
-    pub duplicate: u64,
-    /// Older than what was seen of their object.
-    pub stale: u64,
-    /// Of an object that has not changed.
-    pub unchanged: u64,
-    /// Decided before, and not again.
-    pub repeats: u64,
-    /// Windows.
-    pub windows: u64,
-    /// The most events in one.
-    pub largest_window: u64,
-    /// How long an event that a window handed on had waited, at most.
-    pub longest_wait: Duration,
-    /// The same from the window's first event on.
-    pub longest_window: Duration,
-}
-
 /// An open window.
 struct Window {
     opened_at: UnixMillis,
@@ -110,6 +88,8 @@ type Current<'p> = Option<(usize, &'p FloodPolicy)>;
 
 struct Run<'e> {
     events: &'e [Event],
+    /// Since when each event waits for its turn.
+    waiting: HashMap<usize, UnixMillis>,
     places: HashMap<EventId, usize>,
     windows: HashMap<EventId, Window>,
     delivered: HashMap<(IntegrationId, Option<Arc<str>>, &'e str), usize>,
@@ -117,22 +97,14 @@ struct Run<'e> {
     timeline: Timeline,
 }
 
-#[derive(Clone, Copy)]
-enum Fate {
-    HandedOn,
-    Debounced,
-    Duplicate,
-    Stale,
-    Unchanged,
-    Repeat,
-}
-
 /// Runs the events, which must be in the order of their time.
 #[must_use]
-pub fn run(events: &[Event], policy: &mut Policy, config: &FloodConfig) -> Timeline {
-    let mut rehearsal = Rehearsal::new(config);
+pub fn run(events: &[Event], policy: &mut Policy, config: &Config) -> Timeline {
+    let rehearsal = Rehearsal::new(&config.flood);
+    let mut rehearsal = rehearsal.setting_aside_within(config.set_aside_bytes_max);
     let mut run = Run {
         events,
+        waiting: HashMap::new(),
         places: events
             .iter()
             .enumerate()
@@ -143,26 +115,35 @@ pub fn run(events: &[Event], policy: &mut Policy, config: &FloodConfig) -> Timel
         ended_as: vec![None; events.len()],
         timeline: Timeline::default(),
     };
-    for (place, event) in events.iter().enumerate() {
-        let policy = policy.of(event);
-        for happened in rehearsal.decide(&event.rehearsed(), &policy) {
-            run.take(&happened, Some((place, &policy)));
+    for event in events {
+        for happened in rehearsal.decide(&event.rehearsed(), &policy.of(event)) {
+            run.take(&happened, policy);
         }
     }
     for happened in rehearsal.finish() {
-        run.take(&happened, None);
+        run.take(&happened, policy);
     }
     run.timeline.sums.count(&run.ended_as);
     run.timeline
 }
 
 impl Run<'_> {
-    fn take(&mut self, happened: &Rehearsed, current: Current<'_>) {
+    fn take(&mut self, happened: &Rehearsed, policies: &mut Policy) {
         let Some(event) = self.places.get(&happened.event).copied() else {
             return;
         };
         let at = happened.at;
+        let current = happened.by.and_then(|by| self.places.get(&by).copied());
+        let policy = current.and_then(|place| Some(policies.of(self.events.get(place)?)));
+        let current = current.zip(policy.as_deref());
+        let waited = (happened.by == Some(happened.event))
+            .then(|| self.waiting.remove(&event))
+            .flatten()
+            .map(|since| at.since(since));
+        let sums = &mut self.timeline.sums;
+        sums.longest_turn = sums.longest_turn.max(waited.unwrap_or_default());
         let (what, fate) = match &happened.became {
+            Became::SetAside(behind) => return self.set_aside(event, at, (*behind, current)),
             Became::Repeat => (What::Repeat, Fate::Repeat),
             Became::Duplicate => (What::Duplicate(self.delivery_of(event)), Fate::Duplicate),
             Became::Stale(newest) => (What::Stale(*newest), Fate::Stale),
@@ -182,7 +163,43 @@ impl Run<'_> {
         if let Some(ended_as) = self.ended_as.get_mut(event) {
             *ended_as = Some(fate);
         }
-        self.timeline.lines.push(Line { at, event, what });
+        self.timeline.lines.push(Line {
+            at,
+            event,
+            what,
+            waited,
+        });
+    }
+
+    fn set_aside(&mut self, event: usize, at: UnixMillis, (behind, current): (Behind, Current<'_>)) {
+        self.waiting.insert(event, at);
+        let sums = &mut self.timeline.sums;
+        sums.set_aside += 1;
+        sums.most_set_aside = sums.most_set_aside.max(self.waiting.len() as u64);
+        let rate = |of: fn(&FloodPolicy) -> Option<RateLimit>| {
+            current
+                .and_then(|(_, policy)| of(policy))
+                .map_or(0, |rate| rate.per_second)
+        };
+        let why = match behind {
+            Behind::ConnectionsRate => {
+                format!(
+                    "its connection is ahead of its {} a second",
+                    rate(|policy| policy.rate)
+                )
+            }
+            Behind::IntegrationsRate => {
+                let rate = rate(|policy| policy.integration_rate);
+                format!("its integration is ahead of its {rate} a second")
+            }
+            Behind::Others => "others of its connection wait before it".to_owned(),
+        };
+        self.timeline.lines.push(Line {
+            at,
+            event,
+            what: What::SetAside(why),
+            waited: None,
+        });
     }
 
     /// The event of this delivery id that came first.
@@ -309,34 +326,6 @@ impl Run<'_> {
             }
             _ => "it is full".to_owned(),
         }
-    }
-}
-
-impl Sums {
-    fn count(&mut self, fates: &[Option<Fate>]) {
-        self.events = fates.len() as u64;
-        for fate in fates.iter().flatten() {
-            *match fate {
-                Fate::HandedOn => &mut self.handed_on,
-                Fate::Debounced => &mut self.debounced,
-                Fate::Duplicate => &mut self.duplicate,
-                Fate::Stale => &mut self.stale,
-                Fate::Unchanged => &mut self.unchanged,
-                Fate::Repeat => &mut self.repeats,
-            } += 1;
-        }
-    }
-
-    /// Each outcome's word and number, in the order in which they are shown.
-    #[must_use]
-    pub fn outcomes(&self) -> [(&'static str, u64); 5] {
-        [
-            ("handed on", self.handed_on),
-            ("debounced", self.debounced),
-            ("duplicate", self.duplicate),
-            ("stale", self.stale),
-            ("unchanged", self.unchanged),
-        ]
     }
 }
 

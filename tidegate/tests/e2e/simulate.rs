@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use tidegate_testkit::receiver::Receiver;
 use tidegate_testkit::server::Launch;
 
+use crate::apart::count;
 use crate::floods::{flood, manifest, send};
+use crate::kafka::on_kafka;
 use crate::{launch, no_variables};
 
 fn folder() -> PathBuf {
@@ -65,6 +67,13 @@ fn a_burst_is_told_as_json_lines() {
 }
 
 #[test]
+fn what_exceeds_a_rate_is_told_when_its_turn_comes() {
+    let policy = "{rate: {per_second: 1, burst: 2}, integration_rate: {per_second: 2, burst: 3}, debounce: {quiet: 1s}}";
+    let rates = ["burst.toml", "-p", policy, "--against", "rate: {per_second: 5}"];
+    check(&rates, "rates.txt");
+}
+
+#[test]
 fn recorded_requests_go_through_their_definition() {
     check(
         &["recorded.jsonl", "-i", "crm", "--policy", "policy.yaml"],
@@ -114,6 +123,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
         "no server runs on nowhere",
     );
     refused(&["--log", "--data", "nowhere"], "there is no log in nowhere");
+    refused(&["--topic"], "the configuration's broker is no Kafka");
     refused(&[], "required");
 }
 
@@ -173,4 +183,58 @@ async fn a_real_servers_requests_are_read_in_each_way() {
     std::fs::write(&file, recorded.stdout).expect("a file can be written");
     let file = file.to_str().expect("a path of text");
     assert_eq!(sums(&launch, &[&policy[..], &[file]].concat()), from_log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_on_kafka_is_read_without_disturbing_a_group() {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let receiver = Receiver::start().await;
+    let mut flood = flood();
+    flood.objects = 5;
+    let flood = Arc::new(flood);
+    let (launch, _) = on_kafka(launch(temporary.path()), "simulate").await;
+    let server = launch.start().await;
+    let empty = launch
+        .command(&["simulate", "--topic"])
+        .output()
+        .expect("the program starts");
+    assert!(
+        String::from_utf8_lossy(&empty.stderr).contains("there are no events"),
+        "{empty:?}"
+    );
+    let key = ("tests".to_owned(), "flooded".to_owned());
+    let url = server.apply(&manifest(&flood, &receiver), &no_variables()).await[&key].clone();
+    send(&flood, &url, (0, 20)).await;
+    let moved = || async { count(&server.get("/metrics").await, "rebalanced_partitions_total{") };
+    let before = moved().await;
+    let policy = [
+        "--topic",
+        "-p",
+        "debounce: {quiet: 60s, max_wait: 60m, max_events: 2}",
+    ];
+    let read = sums(&launch, &policy);
+    assert_eq!(read["events"], json!(20), "{read}");
+    assert_eq!(read["outcomes"]["handed_on"], json!(10), "{read}");
+    assert_eq!(read["outcomes"]["debounced"], json!(10), "{read}");
+    assert_eq!(sums(&launch, &policy), read, "nothing was used up");
+    assert_eq!(
+        moved().await.to_bits(),
+        before.to_bits(),
+        "no partition has moved"
+    );
+    let rated = sums(&launch, &["--topic", "-p", "rate: {per_second: 1, burst: 1}"]);
+    assert_eq!(rated["outcomes"]["handed_on"], json!(20), "{rated}");
+    assert!(rated["set_aside"].as_u64() >= Some(1), "{rated}");
+    let log = launch
+        .command(&["simulate", "--log"])
+        .output()
+        .expect("the program starts");
+    assert!(
+        String::from_utf8_lossy(&log.stderr).contains("--topic"),
+        "{log:?}"
+    );
+    // The server's own reading goes on as before.
+    let decided = |rows: &[Value]| rows.len() == 20;
+    let rows = server.query_until("SELECT event_id FROM events", decided).await;
+    assert_eq!(rows.len(), 20);
 }
