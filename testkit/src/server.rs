@@ -264,20 +264,15 @@ impl Server {
     /// # Errors
     /// The status and the problem, or why there is no answer.
     pub async fn post(&self, path: &str, body: &Value) -> Result<String, String> {
-        let answer = self
-            .http
-            .post(format!("http://tidegate{path}"))
-            .json(body)
-            .send()
-            .await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        let text = answer.text().await.map_err(|error| error.to_string())?;
-        if status.is_success() {
-            Ok(text)
-        } else {
-            Err(format!("{status}: {text}"))
-        }
+        answer(self.http.post(url(path)).json(body)).await
+    }
+
+    /// PATCHes JSON at a path of the admin socket.
+    ///
+    /// # Errors
+    /// As [`Server::post`].
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<String, String> {
+        answer(self.http.patch(url(path)).json(body)).await
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -355,6 +350,22 @@ impl Server {
         // That it has already ended does not matter here.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn url(path: &str) -> String {
+    format!("http://tidegate{path}")
+}
+
+/// The text of a good answer; the status and the text of another.
+async fn answer(request: reqwest::RequestBuilder) -> Result<String, String> {
+    let answer = request.send().await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    let text = answer.text().await.map_err(|error| error.to_string())?;
+    if status.is_success() {
+        Ok(text)
+    } else {
+        Err(format!("{status}: {text}"))
     }
 }
 

@@ -16,7 +16,9 @@ mod flood;
 mod plan;
 mod policies;
 mod read;
+mod single;
 mod suggest;
+mod written;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,8 @@ use fields::Reading;
 pub use plan::{Action, Plan, Planning, Step};
 pub use policies::{PlannedFlood, read_flood};
 pub use read::Manifest;
+pub use single::{plan_connection, plan_integration};
+pub use written::{connection_fields, effective_flood, flood_fields, integration_fields, secret_hints};
 use yaml::{Kind, Node};
 
 /// Mistakes in a declarative file.

@@ -101,27 +101,16 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] naming every line that a provider or an existing entity does not allow.
     pub fn plan(&self, tables: &Tables, planning: &Planning<'_>) -> Result<Plan, ManifestError> {
-        let mut planner = Planner {
-            tables,
-            planning,
-            plan: Plan::default(),
-            deletes: Plan::default(),
-            wrongs: Vec::new(),
-        };
+        let mut planner = Planner::new(tables, planning);
         for environment in &self.environments {
             planner.environment(environment);
         }
-        if !planner.wrongs.is_empty() {
-            return Err(ManifestError::new(planning.file, planner.wrongs));
-        }
-        let mut plan = planner.plan;
-        plan.steps.extend(planner.deletes.steps);
-        plan.writes.extend(planner.deletes.writes);
-        Ok(plan)
+        planner.end()
     }
 }
 
-struct Planner<'a> {
+/// A plan that is being made.
+pub(super) struct Planner<'a> {
     tables: &'a Tables,
     planning: &'a Planning<'a>,
     plan: Plan,
@@ -129,7 +118,28 @@ struct Planner<'a> {
     wrongs: Vec<(usize, String)>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    pub(super) fn new(tables: &'a Tables, planning: &'a Planning<'a>) -> Self {
+        Self {
+            tables,
+            planning,
+            plan: Plan::default(),
+            deletes: Plan::default(),
+            wrongs: Vec::new(),
+        }
+    }
+
+    /// The plan, what is deleted last.
+    pub(super) fn end(self) -> Result<Plan, ManifestError> {
+        if !self.wrongs.is_empty() {
+            return Err(ManifestError::new(self.planning.file, self.wrongs));
+        }
+        let mut plan = self.plan;
+        plan.steps.extend(self.deletes.steps);
+        plan.writes.extend(self.deletes.writes);
+        Ok(plan)
+    }
+
     fn environment(&mut self, wanted: &WantedEnvironment) {
         let current = self.tables.environment_by_name(&wanted.name);
         let mut environment = current.map_or_else(
@@ -165,7 +175,7 @@ impl Planner<'_> {
         }
     }
 
-    fn integration(&mut self, environment: EnvironmentId, wanted: &WantedIntegration, name: &str) {
+    pub(super) fn integration(&mut self, environment: EnvironmentId, wanted: &WantedIntegration, name: &str) {
         let current = self.tables.integration(&environment, &wanted.integration.key);
         let mut integration = wanted.integration.clone();
         integration.environment = environment;
@@ -217,7 +227,7 @@ impl Planner<'_> {
         integration.spread_generation = current.spread_generation;
     }
 
-    fn connection(
+    pub(super) fn connection(
         &mut self,
         (integration, provider): (IntegrationId, &str),
         wanted: &WantedConnection,

@@ -111,7 +111,7 @@ fn environment(name: String, mut fields: Fields, reading: &mut Reading<'_>) -> W
     environment
 }
 
-fn integration(key: String, mut fields: Fields, reading: &mut Reading<'_>) -> WantedIntegration {
+pub(super) fn integration(key: String, mut fields: Fields, reading: &mut Reading<'_>) -> WantedIntegration {
     let line = fields.line;
     let provider = match fields.take("provider") {
         Some(node) => reading.text(&node, "provider"),
@@ -187,7 +187,7 @@ pub(super) fn rate_limit((name, node): (&str, Node), reading: &mut Reading<'_>) 
     })
 }
 
-fn connection(id: String, mut fields: Fields, reading: &mut Reading<'_>) -> WantedConnection {
+pub(super) fn connection(id: String, mut fields: Fields, reading: &mut Reading<'_>) -> WantedConnection {
     let line = fields.line;
     let mut connection = Connection::new(IntegrationId(Uuid::nil()), id, NO_TIME);
     if let Some(node) = fields.take("properties") {

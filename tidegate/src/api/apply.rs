@@ -84,7 +84,8 @@ pub async fn apply(
     }))
 }
 
-fn refused(error: WriteError) -> Problem {
+/// A write that was refused, or has failed.
+pub(super) fn refused(error: WriteError) -> Problem {
     if error.is_conflict() {
         Problem::conflict(error)
     } else if error.is_retryable() {

@@ -4,8 +4,10 @@
 
 pub mod apply;
 mod calls;
+mod connections;
 pub(crate) mod facts;
 pub mod health;
+mod integrations;
 mod problem;
 pub mod question;
 pub mod search;
@@ -24,7 +26,7 @@ use axum::routing::{get, post};
 use tidegate_broker::Broker;
 use tidegate_chdb::supervise;
 use tidegate_providers::Catalogue;
-use tidegate_registry::{Desk, Registry};
+use tidegate_registry::{Desk, FloodPolicy, Registry};
 use tidegate_sinks::audit;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -65,6 +67,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The definitions.
     pub catalogue: Arc<Catalogue>,
+    /// The flood control that holds where nobody has set any.
+    pub flood: FloodPolicy,
     /// Asks ClickHouse, where this process knows of one.
     pub reader: Option<audit::Reader>,
     /// How the audit stands with ClickHouse, if this process has that role.
@@ -237,6 +241,22 @@ fn routes() -> Router<Arc<State>> {
     probes()
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/apply", post(apply::apply))
+        .route(
+            "/api/v1/environments/{environment}/integrations",
+            get(integrations::list).post(integrations::create),
+        )
+        .route(
+            "/api/v1/environments/{environment}/integrations/{key}",
+            get(integrations::show).patch(integrations::patch),
+        )
+        .route(
+            "/api/v1/environments/{environment}/integrations/{key}/connections",
+            post(connections::create),
+        )
+        .route(
+            "/api/v1/environments/{environment}/integrations/{key}/connections/{id}",
+            get(connections::show).patch(connections::patch),
+        )
         .route("/api/v1/query", post(question::query))
         .route("/api/v1/search", post(search::search))
 }

@@ -38,6 +38,15 @@ impl Problem {
         )
     }
 
+    /// There is no such thing.
+    pub fn missing(detail: impl ToString) -> Self {
+        Self::new(
+            "not_found",
+            "there is no such thing",
+            (StatusCode::NOT_FOUND, detail.to_string()),
+        )
+    }
+
     /// Somebody else was faster.
     pub fn conflict(detail: impl ToString) -> Self {
         Self::new(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State as Shared;
 use serde::{Deserialize, Serialize};
-use tidegate_registry::Tables;
+use tidegate_registry::{Environment, Integration, Tables};
 
 use super::{Parts, Problem, State};
 
@@ -60,15 +60,21 @@ pub fn webhooks(tables: &Tables, parts: &Parts) -> Vec<Webhook> {
                     environment: environment.name.clone(),
                     integration: integration.key.clone(),
                     provider: integration.provider.clone(),
-                    url: integration.public_url.clone().unwrap_or_else(|| {
-                        format!(
-                            "{}/webhook/{}/{}",
-                            parts.public_url, environment.id, integration.key
-                        )
-                    }),
+                    url: url_of(parts, environment, integration),
                 })
         })
         .collect();
     all.sort_by(|a, b| (&a.environment, &a.integration).cmp(&(&b.environment, &b.integration)));
     all
+}
+
+/// What to register at the provider.
+pub(super) fn url_of(parts: &Parts, environment: &Environment, integration: &Integration) -> String {
+    let own = || {
+        format!(
+            "{}/webhook/{}/{}",
+            parts.public_url, environment.id, integration.key
+        )
+    };
+    integration.public_url.clone().unwrap_or_else(own)
 }

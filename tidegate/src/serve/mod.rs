@@ -172,6 +172,7 @@ impl Server {
             desk,
             registry,
             catalogue,
+            flood: config.processor.flood.policy(),
             reader: (!config.clickhouse.url.is_empty())
                 .then(|| audit::Reader::new(&config.clickhouse))
                 .transpose()?,

@@ -18,6 +18,7 @@ mod recorded;
 mod refusals;
 mod rolling;
 mod serving;
+mod settings;
 mod simulate;
 mod spill;
 mod top;
