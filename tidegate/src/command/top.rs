@@ -11,6 +11,7 @@ use anyhow::bail;
 use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -116,6 +117,9 @@ async fn show(terminal: &mut DefaultTerminal, mut screen: Screen, client: Arc<Cl
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut asking = false;
     let mut again = false;
+    // Ended from outside it leaves the terminal as it was, too.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
     loop {
         terminal.draw(|frame| draw(frame, &screen))?;
         let mut wants = false;
@@ -135,6 +139,8 @@ async fn show(terminal: &mut DefaultTerminal, mut screen: Screen, client: Arc<Cl
                 screen.show(&asked, answer);
                 wants = std::mem::take(&mut again);
             }
+            _ = terminated.recv() => return Ok(()),
+            _ = hung_up.recv() => return Ok(()),
             _ = refresh.tick() => wants = !screen.paused && !asking,
         }
         if wants && asking {
