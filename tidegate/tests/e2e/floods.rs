@@ -34,6 +34,13 @@ pub struct Flood {
 }
 
 impl Flood {
+    /// The integration as a manifest has it.
+    pub fn written(&self) -> Value {
+        let mut integration = serde_json::to_value(&self.integration).expect("an integration");
+        integration["provider"] = json!(self.provider);
+        integration
+    }
+
     fn events(&self) -> usize {
         let asked = std::env::var("TIDEGATE_CHAOS_EVENTS").ok();
         let asked = asked.map(|events| events.parse().expect("TIDEGATE_CHAOS_EVENTS is a number"));
@@ -46,8 +53,7 @@ pub fn flood() -> Flood {
 }
 
 pub fn manifest(flood: &Flood, receiver: &Receiver) -> String {
-    let mut integration = serde_json::to_value(&flood.integration).expect("an integration");
-    integration["provider"] = json!(flood.provider);
+    let integration = flood.written();
     let endpoints = json!({ "main": { "url": receiver.url("/main"), "secret": ENDPOINT_SECRET } });
     json!({ "environments": { "tests": { "integrations": { "flooded": integration }, "endpoints": endpoints } } })
         .to_string()
@@ -70,7 +76,8 @@ pub async fn send(flood: &Arc<Flood>, url: &str, (from, to): (usize, usize)) {
     }
 }
 
-async fn send_one(flood: &Flood, (http, url): (&reqwest::Client, &str), n: usize) {
+/// Sends the event of this number.
+pub async fn send_one(flood: &Flood, (http, url): (&reqwest::Client, &str), n: usize) {
     let object = n % flood.objects;
     let body = flood.body.replace("{n}", &n.to_string());
     let body = body.replace("{object}", &object.to_string());

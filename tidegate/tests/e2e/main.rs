@@ -21,6 +21,7 @@ mod serving;
 mod settings;
 mod simulate;
 mod spill;
+mod takeover;
 mod terminal;
 mod top;
 mod verify;
