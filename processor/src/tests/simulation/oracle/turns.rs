@@ -17,8 +17,8 @@ const MADE_UP_MILLIS: f64 = 1_100.0;
 /// How much later than its rate says somebody is served at most: owners come round, a former rate holds for one turn, and
 /// what was let through at once under it is paid off first.
 const SLOW_MILLIS: f64 = LATE_MILLIS as f64 + 350.0;
-/// Bytes that a pointer may take at most with its share of what keeps it, and a connection's queue.
-const POINTER_BYTES: usize = 20;
+/// Bytes that a pointer may take at most, alone in its run, and a connection's queue.
+const POINTER_BYTES: usize = 100;
 const QUEUE_BYTES: usize = 500;
 
 /// How much somebody went through of late; it drains at its rate.
