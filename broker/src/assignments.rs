@@ -2,9 +2,13 @@
 //! Embedded: everything is gained at once and never lost. With Kafka the group decides, and waits for owners to end.
 
 use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::kafka::Membership;
+use crate::tenure::Tenure;
 
 /// A change in what a process owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,21 @@ impl Assignments {
             },
             Source::Group(membership) => membership.next().await,
         }
+    }
+
+    /// How long an owner may go on that has lost its partition: the group waits for it. Embedded nothing is lost.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        match &self.source {
+            Source::All(_) => Duration::MAX,
+            Source::Group(membership) => membership.grace(),
+        }
+    }
+
+    /// The time of a new owner, which `stop` ends too.
+    #[must_use]
+    pub fn tenure(&self, stop: &CancellationToken) -> Tenure {
+        Tenure::new(stop, self.grace())
     }
 
     /// The owner of a partition has ended, lost or not: the next one need not wait for it.

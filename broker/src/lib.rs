@@ -17,6 +17,7 @@ pub mod kafka;
 mod message;
 mod metrics;
 mod reader;
+mod tenure;
 
 pub use assignments::{Assignment, Assignments, Note};
 pub use broker::Broker;
@@ -25,3 +26,4 @@ pub use error::{AppendError, Damage, Error};
 pub use message::{Message, Record};
 pub use metrics::describe;
 pub use reader::Reader;
+pub use tenure::Tenure;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tidegate_broker::{Assignment, Broker};
+use tidegate_broker::{Assignment, Broker, Tenure};
 use tidegate_providers::{Catalogue, KeyRequest};
 use tidegate_registry::Registry;
 use tidegate_schemas::Topic;
@@ -123,26 +123,27 @@ impl Processor {
             .broker
             .assignments(Topic::Requests, GROUP)
             .map_err(Error::Group)?;
-        let mut owned: HashMap<u32, CancellationToken> = HashMap::new();
+        let mut owned: HashMap<u32, Tenure> = HashMap::new();
         let mut failure = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 assignment = assignments.next() => match assignment {
                     Assignment::Gained(partition) => {
+                        let tenure = assignments.tenure(&stop);
                         let owner = Owner {
                             partition,
                             broker: self.broker.clone(),
                             pipeline: self.pipeline.clone(),
                             kept: self.kept.get(&partition).cloned().unwrap_or_default(),
-                            stop: stop.child_token(),
+                            stop: tenure.told().clone(),
                         };
-                        owned.insert(partition, owner.stop.clone());
-                        tasks.spawn(async move { (Some(partition), owner.run().await) });
+                        owned.insert(partition, tenure.clone());
+                        tasks.spawn(async move { (Some(partition), owned_by(owner, &tenure).await) });
                     }
                     Assignment::Lost(partition) => {
-                        if let Some(owner) = owned.remove(&partition) {
-                            owner.cancel();
+                        if let Some(tenure) = owned.remove(&partition) {
+                            tenure.lose();
                         }
                     }
                 },
@@ -162,6 +163,16 @@ impl Processor {
         }
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// Runs an owner until it ends, or is dropped: its next one decides again what it had in hand.
+async fn owned_by(owner: Owner, tenure: &Tenure) -> Result<(), Error> {
+    let partition = owner.partition;
+    tenure.run(owner.run()).await.unwrap_or_else(|| {
+        tracing::info!(partition, "an owner that has lost its partition is dropped");
+        crate::metrics::forget(partition);
+        Ok(())
+    })
 }
 
 fn result(ended: Result<(Option<u32>, Result<(), Error>), JoinError>) -> (Option<u32>, Result<(), Error>) {

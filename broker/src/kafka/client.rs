@@ -81,13 +81,23 @@ fn any(config: &Config) -> ClientConfig {
             "statistics.interval.ms",
             config.statistics_interval_ms.to_string(),
         )
-        // Warnings and worse: a broker that is away is told by the metrics, not by a line a second.
-        .set_log_level(RDKafkaLogLevel::Warning);
+        .set_log_level(log_level(config));
     secure(config, &mut settings);
     for (name, value) in config.properties.iter().filter_map(|it| it.split_once('=')) {
         settings.set(name.trim(), value.trim());
     }
     settings
+}
+
+/// Warnings and worse: a broker that is away is told by the metrics, not by a line a second. Everything, where
+/// `broker.kafka.properties` asks for it by `debug=cgrp` and the like; it is logged at the level debug.
+fn log_level(config: &Config) -> RDKafkaLogLevel {
+    let debugs = |property: &String| property.trim_start().starts_with("debug=");
+    if config.properties.iter().any(debugs) {
+        RDKafkaLogLevel::Debug
+    } else {
+        RDKafkaLogLevel::Warning
+    }
 }
 
 fn secure(config: &Config, settings: &mut ClientConfig) {

@@ -52,7 +52,7 @@ pub struct Config {
     pub queue_bytes_max: usize,
     /// Milliseconds without a sign of life after which a process's partitions go to others.
     pub session_timeout_ms: u64,
-    /// Milliseconds that an owner may take to end when its partition goes to another process.
+    /// Milliseconds that an owner may take to end when its partition goes to another process; then it is dropped.
     pub release_timeout_ms: u64,
     /// Bytes that are read ahead for one reader; a partition whose reader has so many pauses.
     pub read_ahead_bytes_max: usize,
@@ -173,7 +173,7 @@ impl Default for Config {
             append_timeout_ms: 30_000,
             queue_bytes_max: 256 * 1024 * 1024,
             session_timeout_ms: 15_000,
-            release_timeout_ms: 10_000,
+            release_timeout_ms: 3_000,
             read_ahead_bytes_max: 2 * 1024 * 1024,
             journal_read_ahead_bytes_max: 16 * 1024 * 1024,
             fetch_wait_ms: 100,
@@ -227,6 +227,10 @@ impl Config {
 
     pub(crate) fn question_timeout(&self) -> Duration {
         Duration::from_millis(self.question_timeout_ms)
+    }
+
+    pub(crate) fn release_timeout(&self) -> Duration {
+        Duration::from_millis(self.release_timeout_ms)
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

@@ -4,23 +4,22 @@
 //! In: what owners have reached, and that they have ended. Out: partitions gained and lost; offsets committed, which
 //! only show lag. Where an owner keeps no journal it notes with the group what it has reached, and a few words more.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use parking_lot::Mutex;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tidegate_schemas::Topic;
 use tokio::sync::mpsc;
 
 use super::client::{self, Told};
 use super::config::Config;
+use super::member::{Held, Member, partitions};
 use super::reached::Ledger;
 use super::topics::Names;
 use crate::assignments::{Assignment, Note};
@@ -53,6 +52,7 @@ pub struct Membership {
     assigned: Arc<Mutex<BTreeSet<u32>>>,
     topic: String,
     timeout: Duration,
+    grace: Duration,
 }
 
 /// The client that is the member now: one that Kafka has fenced never works again, and another takes its place.
@@ -63,142 +63,19 @@ struct Joining {
     settings: ClientConfig,
     member: Member,
     topic: (Topic, String),
-    group: String,
 }
 
 impl Joining {
     fn join(&self) -> Result<Arc<BaseConsumer<Member>>, Error> {
-        let failed = |error: KafkaError| Error::kafka(format!("join the group {}", self.group), &error);
+        let failed =
+            |error: KafkaError| Error::kafka(format!("join the group {}", self.member.group), &error);
         let consumer: BaseConsumer<Member> = self
             .settings
-            .create_with_context(self.member.clone())
+            .create_with_context(self.member.anew())
             .map_err(failed)?;
         consumer.subscribe(&[self.topic.1.as_str()]).map_err(failed)?;
         Ok(Arc::new(consumer))
     }
-}
-
-/// The owners that run in this process, by partition.
-#[derive(Default)]
-struct Held {
-    owners: Mutex<HashMap<u32, usize>>,
-    released: Condvar,
-}
-
-impl Held {
-    fn gain(&self, partition: u32) {
-        *self.owners.lock().entry(partition).or_default() += 1;
-    }
-
-    fn release(&self, partition: u32) {
-        let mut owners = self.owners.lock();
-        if let Some(count) = owners.get_mut(&partition) {
-            *count -= 1;
-            if *count == 0 {
-                owners.remove(&partition);
-            }
-        }
-        self.released.notify_all();
-    }
-
-    fn release_all(&self) {
-        self.owners.lock().clear();
-        self.released.notify_all();
-    }
-
-    /// Waits until no owner of these partitions runs any more; `false` when that takes longer than `timeout`.
-    fn wait_for(&self, partitions: &[u32], timeout: Duration) -> bool {
-        let until = Instant::now() + timeout;
-        let mut owners = self.owners.lock();
-        while partitions.iter().any(|partition| owners.contains_key(partition)) {
-            if self.released.wait_until(&mut owners, until).timed_out() {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-/// Hears of rebalances on the thread that polls.
-#[derive(Clone)]
-struct Member {
-    told: Told,
-    held: Arc<Held>,
-    changes: mpsc::Sender<Assignment>,
-    release: Duration,
-    /// What the group has given to this process.
-    assigned: Arc<Mutex<BTreeSet<u32>>>,
-}
-
-impl ClientContext for Member {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.told.log(level, facility, message);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        self.told.stats(statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.told.error(error, reason);
-    }
-}
-
-impl ConsumerContext for Member {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Revoke(list) = rebalance else {
-            return;
-        };
-        let partitions = partitions(list);
-        self.lose(&partitions);
-        // Partitions that were lost belong to others already, whose journals' epochs keep ours out.
-        if !consumer.assignment_lost() && !self.held.wait_for(&partitions, self.release) {
-            tracing::warn!(
-                "owners did not end in time (broker.kafka.release_timeout_ms); others take their partitions over"
-            );
-        }
-    }
-
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Assign(list) = rebalance else {
-            return;
-        };
-        if let Err(error) = consumer.pause(list) {
-            tracing::warn!(%error, "a member of a group reads what nobody takes");
-        }
-        let partitions = partitions(list);
-        metrics::kafka_rebalanced("gained", partitions.len());
-        for partition in partitions {
-            self.assigned.lock().insert(partition);
-            self.held.gain(partition);
-            self.tell(Assignment::Gained(partition));
-        }
-    }
-}
-
-impl Member {
-    /// These are somebody else's now; what is not ours is not told again.
-    fn lose(&self, partitions: &[u32]) {
-        let ours: Vec<u32> = {
-            let mut assigned = self.assigned.lock();
-            let ours = partitions.iter().filter(|partition| assigned.remove(partition));
-            ours.copied().collect()
-        };
-        metrics::kafka_rebalanced("lost", ours.len());
-        ours.iter()
-            .for_each(|partition| self.tell(Assignment::Lost(*partition)));
-    }
-
-    fn tell(&self, change: Assignment) {
-        // Nobody listens any more when the role has ended: then nothing is owned either.
-        let _ = self.changes.blocking_send(change);
-    }
-}
-
-fn partitions(list: &TopicPartitionList) -> Vec<u32> {
-    let elements = list.elements();
-    let partitions = elements.iter().map(|element| u32::try_from(element.partition()));
-    partitions.filter_map(Result::ok).collect()
 }
 
 impl Membership {
@@ -212,17 +89,19 @@ impl Membership {
         let (tell, changes) = mpsc::channel(2 * config.partitions_of(topic) as usize + 16);
         let held = Arc::new(Held::default());
         let assigned = Arc::<Mutex<BTreeSet<u32>>>::default();
+        let member = Member {
+            told,
+            group: format!("{}{group}", config.prefix).into(),
+            held: held.clone(),
+            changes: tell,
+            grace: config.release_timeout(),
+            assigned: assigned.clone(),
+            former: Arc::default(),
+        };
         let joining = Joining {
             settings: client::member(config, group),
-            member: Member {
-                told,
-                held: held.clone(),
-                changes: tell,
-                release: Duration::from_millis(config.release_timeout_ms),
-                assigned: assigned.clone(),
-            },
+            member,
             topic: (topic, names.of(topic).to_owned()),
-            group: format!("{}{group}", config.prefix),
         };
         let current = Arc::new(Mutex::new(joining.join()?));
         let stop = Arc::new(AtomicBool::new(false));
@@ -241,6 +120,7 @@ impl Membership {
             assigned,
             topic: names.of(topic).to_owned(),
             timeout: config.question_timeout(),
+            grace: config.release_timeout(),
         })
     }
 
@@ -250,6 +130,11 @@ impl Membership {
             Some(change) => change,
             None => std::future::pending().await,
         }
+    }
+
+    /// How long an owner may go on that has lost its partition.
+    pub fn grace(&self) -> Duration {
+        self.grace
     }
 
     /// What was last noted of these partitions; nothing of those of which nothing was.
@@ -353,18 +238,19 @@ fn poll(joining: &Joining, current: &Current, (ledger, stop): (Option<&Ledger>, 
 
 /// Joins again as another client: Kafka has fenced this one, since it slept past its session and another took its name.
 fn begin_anew(joining: &Joining, current: &Current, reason: &str) {
+    let member = &joining.member;
     tracing::warn!(
-        group = joining.group,
+        group = &*member.group,
         reason,
         "a member that was given up joins its group again"
     );
-    let all: Vec<u32> = joining.member.assigned.lock().iter().copied().collect();
-    joining.member.lose(&all);
+    let former = current.lock().clone();
+    former.context().retire();
     match joining.join() {
         Ok(consumer) => {
-            let former = std::mem::replace(&mut *current.lock(), consumer);
-            // It closes here, unless somebody still waits for an answer of it.
-            drop(former);
+            *current.lock() = consumer;
+            // Closing may take as long as the cluster does, and the group waits for whoever does not poll.
+            std::thread::spawn(move || drop(former));
         }
         Err(error) => {
             tracing::warn!(%error, "it cannot join yet");
@@ -395,24 +281,5 @@ fn commit(consumer: &BaseConsumer<Member>, name: &str, reached: &[(u32, u64)]) {
         && let Err(error) = consumer.commit(&list, CommitMode::Async)
     {
         tracing::debug!(%error, "offsets were not committed; the journal holds them");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_revoke_waits_for_all_owners_of_a_partition_and_no_longer_than_it_may() {
-        let held = Arc::new(Held::default());
-        held.gain(1);
-        held.gain(1);
-        assert!(held.wait_for(&[2], Duration::ZERO), "nobody owns it");
-        held.release(1);
-        assert!(!held.wait_for(&[1], Duration::ZERO), "a former owner still runs");
-        let releasing = held.clone();
-        let thread = std::thread::spawn(move || releasing.release(1));
-        assert!(held.wait_for(&[1], Duration::from_secs(60)));
-        thread.join().expect("it only releases");
     }
 }

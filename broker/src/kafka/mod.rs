@@ -3,7 +3,7 @@
 //! [`cluster`] is the engine, once it is [reached](reach). [`topics`] makes and checks what it needs. [`producer`] sends, and [`deliveries`] leads each
 //! report to the append that waits. Whoever reads keeps its offset itself, in a journal, so a [`reader`] is in no
 //! group: a [`pump`], one consumer polled by one thread, fills its [`feed`] within a budget of bytes; [`pointers`] reads
-//! old messages the same way. A [`group`] only says who owns which partition. There are no transactions: outputs are
+//! old messages the same way. A [`group`] only says who owns which partition, to each [`member`]. There are no transactions: outputs are
 //! acknowledged, then the journal's one message, whose offset tells whether somebody else has opened it ([`crate::journal`]).
 //! [`browse`] reads a whole topic for who only looks.
 //! [`requests`] come by a way of their own: while the cluster is away they lie in a [`spill`].
@@ -36,6 +36,7 @@ mod deliveries;
 mod ends;
 mod feed;
 mod group;
+mod member;
 mod message;
 mod pointers;
 mod producer;

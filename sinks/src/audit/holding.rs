@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -119,8 +120,10 @@ impl Holding {
             }
             Assignment::Lost(partition) => {
                 // Its next owner begins behind what has arrived; without the note it repeats some of it.
-                if let Err(error) = self.leave().await {
-                    tracing::debug!(%error, partition, "what was inserted of a partition is not noted");
+                match tokio::time::timeout(self.hand_over(), self.leave()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, partition, "what was inserted is not noted"),
+                    Err(_) => tracing::debug!(partition, "what was inserted is not noted in time"),
                 }
                 self.gained.remove(&partition);
                 self.reached.remove(&partition);
@@ -130,6 +133,11 @@ impl Holding {
                 self.assignments.released(partition);
             }
         }
+    }
+
+    /// How long the block on its way may take to arrive once a partition is lost; as long is left to note it.
+    pub(crate) fn hand_over(&self) -> Duration {
+        self.assignments.grace() / 2
     }
 
     /// The offset before which everything of a partition is inserted, if it is ours.

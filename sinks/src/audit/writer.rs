@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tidegate_broker::{Assignment, Broker, Keeper, Message};
 use tidegate_providers::Catalogue;
@@ -31,9 +30,6 @@ use super::migrate::migrate;
 use super::rollup::Rollups;
 use super::status::Status;
 use super::table::Table;
-
-/// How long a block may take to arrive once one of its partitions has gone to another process.
-const HAND_OVER: Duration = Duration::from_secs(3);
 
 /// The audit of one process.
 pub struct Audit {
@@ -323,7 +319,7 @@ impl TableWriter {
                     change = self.holding.changed() => {
                         changes.push(change);
                         if matches!(change, Assignment::Lost(lost) if ranges.iter().any(|it| it.partition == lost)) {
-                            break tokio::time::timeout(HAND_OVER, &mut inserting).await.ok();
+                            break tokio::time::timeout(self.holding.hand_over(), &mut inserting).await.ok();
                         }
                     }
                 }

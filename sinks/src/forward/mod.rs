@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidegate_broker::journal::JournalError;
-use tidegate_broker::{Assignment, Broker, Keeper};
+use tidegate_broker::{Assignment, Broker, Keeper, Tenure};
 use tidegate_egress::Client;
 use tidegate_registry::Registry;
 use tidegate_schemas::{EndpointId, MetaError, Topic};
@@ -179,20 +179,24 @@ impl Forwarder {
         let assignments = self.shared.broker.assignments(Topic::Events, GROUP);
         let mut assignments = assignments.map_err(Error::Group)?;
         let mut owners = JoinSet::new();
-        let mut stops: HashMap<u32, CancellationToken> = HashMap::new();
+        let mut owned: HashMap<u32, Tenure> = HashMap::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 assignment = assignments.next() => match assignment {
                     Assignment::Gained(partition) => {
-                        let token = stop.child_token();
-                        stops.insert(partition, token.clone());
+                        let tenure = assignments.tenure(&stop);
+                        owned.insert(partition, tenure.clone());
                         let kept = self.kept.get(&partition).cloned().unwrap_or_default();
-                        owners.spawn(own(self.shared.clone(), partition, (kept, token)));
+                        let shared = self.shared.clone();
+                        owners.spawn(async move {
+                            let owning = own(shared, partition, (kept.clone(), &tenure));
+                            tenure.run(owning).await.unwrap_or_else(|| dropped(partition, &kept))
+                        });
                     }
                     Assignment::Lost(partition) => {
-                        if let Some(token) = stops.remove(&partition) {
-                            token.cancel();
+                        if let Some(tenure) = owned.remove(&partition) {
+                            tenure.lose();
                         }
                     }
                 },
@@ -214,20 +218,27 @@ fn flatten(ended: Result<Result<u32, Error>, tokio::task::JoinError>) -> Result<
     ended.unwrap_or(Err(Error::Panicked { partition: u32::MAX }))
 }
 
+/// An owner was dropped that had lost its partition: its next one makes the attempts again that were under way.
+fn dropped(partition: u32, kept: &Kept) -> Result<u32, Error> {
+    kept.loaded.store(false, Ordering::Release);
+    tracing::info!(partition, "an owner that has lost its partition is dropped");
+    Ok(partition)
+}
+
 /// Owns a partition until it is stopped, and begins again after what opening the journal again can mend.
 async fn own(
     shared: Arc<Shared>,
     partition: u32,
-    (kept, stop): (Arc<Kept>, CancellationToken),
+    (kept, tenure): (Arc<Kept>, &Tenure),
 ) -> Result<u32, Error> {
     loop {
         let opening = Owner::open(shared.clone(), partition, kept.clone());
         // A long journal is given up at once when its partition goes to another process.
-        let Some(opened) = stop.run_until_cancelled(opening).await else {
+        let Some(opened) = tenure.told().run_until_cancelled(opening).await else {
             return Ok(partition);
         };
         let ended = match opened {
-            Ok(owner) => owner.run(stop.clone()).await,
+            Ok(owner) => owner.run(tenure).await,
             Err(error) => Err(error),
         };
         kept.loaded.store(false, Ordering::Release);
@@ -246,7 +257,7 @@ async fn own(
             },
         };
         tokio::select! {
-            () = stop.cancelled() => return Ok(partition),
+            () = tenure.told().cancelled() => return Ok(partition),
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -13,12 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidegate_broker::Reader;
 use tidegate_broker::journal::Journal;
+use tidegate_broker::{Reader, Tenure};
 use tidegate_schemas::{EndpointId, Topic, UnixMillis};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempted;
 use super::event::Event;
@@ -149,8 +148,8 @@ impl Owner {
         Ok(owner)
     }
 
-    /// Forwards until `stop` is cancelled, then lets attempts end and commits.
-    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+    /// Forwards until it is told to end, then lets attempts end and commits.
+    pub(super) async fn run(mut self, tenure: &Tenure) -> Result<(), Error> {
         let limits = (
             self.shared.config.read_messages_max,
             self.shared.config.read_bytes_max,
@@ -159,7 +158,7 @@ impl Owner {
         loop {
             let (commit_at, next) = (self.commit_at(), self.next_time());
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = tenure.told().cancelled() => break,
                 Some(ended) = self.works.join_next_with_id(), if !self.works.is_empty() => self.take_work(ended)?,
                 endpoints = self.wake.woken() => self.take_wake(&endpoints),
                 messages = self.reader.next(limits.0, limits.1) => {
@@ -177,11 +176,13 @@ impl Owner {
                 self.commit().await?;
             }
         }
-        self.drain().await
+        self.drain(tenure.patience()).await
     }
 
-    async fn drain(&mut self) -> Result<(), Error> {
-        let until = Instant::now() + Duration::from_millis(self.shared.config.drain_ms);
+    /// Lets attempts end, for so long at most, and commits; what is still under way then is journalled as parked.
+    async fn drain(&mut self, patience: Option<Duration>) -> Result<(), Error> {
+        let configured = Duration::from_millis(self.shared.config.drain_ms);
+        let until = Instant::now() + patience.unwrap_or(configured).min(configured);
         // What is queued is not begun any more; it is journalled as waiting.
         self.release_queued();
         while !self.works.is_empty() {
