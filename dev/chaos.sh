@@ -68,7 +68,7 @@ part "kill -9 of the whole server" "$server_kills" \
 part "ClickHouse: kill -9, SIGTERM, a pause, a hang" "$rounds" \
   tidegate chaos engine::an_engine_that_is_killed_or_stopped_costs_no_row_and_doubles_none
 part "full disk" "$rounds" tidegate chaos full_disk::a_full_disk_is_answered_503_loses_nothing_and_is_survived
-part "three Kafka nodes: one, all (${TIDEGATE_CHAOS_AWAY_S} s), a processor, a forwarder, mid-rebalance" "$cluster_rounds" \
+part "three Kafka nodes: one, all (${TIDEGATE_CHAOS_AWAY_S} s), a processor, a forwarder, mid-rebalance, a spilling ingest" "$cluster_rounds" \
   tidegate chaos cluster::what_was_answered_with_2xx_is_delivered_over_three_nodes_whoever_is_killed
 part "a slow and a dead endpoint" 1 tidegate chaos endpoints::a_slow_endpoint_and_a_dead_one_hold_up_nobody
 

@@ -1,17 +1,18 @@
 //! Tidegate on three Kafka nodes under load: nodes, all of Kafka, processors and forwarders are killed with -9, one of them
-//! in the middle of a rebalance. Every request that was answered with a 2xx is decided once and delivered, what comes
-//! twice stays within the bound that is promised, and `events` holds the events of one object in the order in which their
-//! requests lie in `requests`. A whole server takes the webhooks and stays; beside it run a processor and a forwarder of
-//! their own, so that another is always there to take over. `TIDEGATE_CHAOS_ROUNDS` sets how often all of it happens;
-//! `make test` sends the load through and kills nobody: the rebalance has once come to no end.
+//! in the middle of a rebalance, and an ingest with requests in its spill. Every request that was answered with a 2xx is
+//! decided once and delivered, what comes twice stays within the bound that is promised, and order is kept ([`order`],
+//! [`spilled`]). A whole server takes the webhooks and stays; beside it run a processor and a forwarder of their own, so
+//! that another is always there to take over. `TIDEGATE_CHAOS_ROUNDS` sets how often all of it happens, and
+//! `TIDEGATE_CHAOS_FAULTS` names the faults, if not all are wanted.
 
-use std::collections::{HashMap, HashSet};
+mod order;
+mod spilled;
+
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate_broker::embedded::PartitionCounts;
-use tidegate_broker::{Broker, kafka};
-use tidegate_schemas::{EventMeta, Metadata as _, Topic};
+use tidegate_broker::kafka;
 use tidegate_testkit::kafka::Kafka;
 use tidegate_testkit::server::{Launch, Server};
 
@@ -43,15 +44,29 @@ enum Fault {
     Forwarder,
     /// A processor is killed while partitions are on their way to a third one, which is killed too.
     Rebalance,
+    /// All nodes are killed or stand still, and an ingest is killed that has requests in its spill.
+    Spill,
 }
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 6] = [
     Fault::Node,
     Fault::Processor,
     Fault::Rebalance,
     Fault::AllNodes,
     Fault::Forwarder,
+    Fault::Spill,
 ];
+
+/// The faults of a round, in their order.
+fn faults() -> Vec<Fault> {
+    let named = |name: &str| FAULTS.into_iter().find(|fault| format!("{fault:?}") == name);
+    std::env::var("TIDEGATE_CHAOS_FAULTS").map_or(FAULTS.to_vec(), |names| {
+        let faults = names.split(',').map(|name| named(name.trim()));
+        faults
+            .collect::<Option<_>>()
+            .unwrap_or_else(|| panic!("TIDEGATE_CHAOS_FAULTS: {names:?} are not of {FAULTS:?}"))
+    })
+}
 
 impl Fault {
     /// How many times over it may make others do what was in flight again: an outage ends once for what it cut off, and
@@ -59,7 +74,7 @@ impl Fault {
     fn weight(self) -> u64 {
         match self {
             Fault::Node | Fault::Processor | Fault::Forwarder => 1,
-            Fault::AllNodes | Fault::Rebalance => 2,
+            Fault::AllNodes | Fault::Rebalance | Fault::Spill => 2,
         }
     }
 }
@@ -78,19 +93,19 @@ struct House {
 #[test]
 fn what_was_answered_with_2xx_is_delivered_over_three_nodes_whoever_is_killed() {
     alone(async {
-        let rounds = count("TIDEGATE_CHAOS_ROUNDS", 0);
+        let (rounds, faults) = (count("TIDEGATE_CHAOS_ROUNDS", 1), faults());
         let away = Duration::from_secs(count("TIDEGATE_CHAOS_AWAY_S", 8));
         let mut house = House::start().await;
         house.running.goes_on().await;
         for round in 1..=rounds {
-            for fault in FAULTS {
-                house.suffer(fault, away).await;
+            for fault in &faults {
+                house.suffer(*fault, away).await;
                 house.running.goes_on().await;
                 println!("{fault:?}: {} requests accepted", house.running.load.accepted());
             }
             println!("{round} of {rounds} rounds with the cluster");
         }
-        let weight = rounds * FAULTS.iter().map(|fault| fault.weight()).sum::<u64>();
+        let weight = rounds * faults.iter().map(|fault| fault.weight()).sum::<u64>();
         // Partitions go to and fro once at the start, without a fault too.
         house.reckon(weight.max(1)).await;
     });
@@ -144,6 +159,7 @@ impl House {
                 self.forwarder = Some(self.back(killed).await);
             }
             Fault::Rebalance => self.suffer_in_a_rebalance().await,
+            Fault::Spill => self.suffer_with_a_spill(away).await,
         }
     }
 
@@ -185,7 +201,7 @@ impl House {
         let account = reckon(&server, load, &receiver).await;
         let batch = EVENTS * u64::from(PARTITIONS);
         let bound = weight * (IN_FLIGHT + ATTEMPTS * u64::from(PARTITIONS) + batch);
-        let again = events_in_order(&self.config, account.delivered).await;
+        let again = order::of_events(&self.config, account.delivered).await;
         println!("counted: {account} ({bound} are promised at most), {again} events written again");
         assert!(
             account.repeats <= bound,
@@ -194,35 +210,6 @@ impl House {
         );
         assert!(again <= weight * batch, "{again} events are in `events` again");
     }
-}
-
-/// Reads `events`: every event of an object came, at its first time, in the order of the requests; how many came again.
-async fn events_in_order(config: &kafka::Config, delivered: usize) -> u64 {
-    let broker = Broker::connect(config).await.unwrap();
-    let (mut ids, mut again) = (HashSet::new(), 0);
-    for (partition, there) in (0..).zip(broker.latest(Topic::Events).await.unwrap()) {
-        let mut last: HashMap<_, u64> = HashMap::new();
-        let mut reader = broker.reader(Topic::Events, partition, there.start);
-        while reader.position() < there.end {
-            for message in reader.next(1_000, 8 << 20).await.unwrap() {
-                let meta = EventMeta::decode(&message.meta).unwrap();
-                if !ids.insert(meta.id) {
-                    again += 1;
-                    continue;
-                }
-                let object = (meta.integration, meta.connection, meta.object_key);
-                let before = last.insert(object, meta.pointer.offset);
-                assert!(
-                    before.is_none_or(|before| before < meta.pointer.offset),
-                    "event {} of {:?} comes behind {before:?}",
-                    meta.id,
-                    meta.pointer
-                );
-            }
-        }
-    }
-    assert_eq!(ids.len(), delivered, "events in the topic, and delivered");
-    again
 }
 
 /// So much time is over.

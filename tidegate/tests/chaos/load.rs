@@ -91,6 +91,13 @@ impl Load {
         Load { source, senders }
     }
 
+    /// Sends one request more, to this URL of an integration; its id, if it was answered with a 2xx.
+    pub async fn send_to(&self, url: &str) -> Option<String> {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let number = self.source.next.fetch_add(1, Ordering::Relaxed);
+        self.source.send(&http, (number, url)).await
+    }
+
     /// Waits for no delivery from now on.
     pub fn run_ahead(&self) {
         self.source.ahead_max.store(usize::MAX, Ordering::Relaxed);
@@ -129,17 +136,18 @@ async fn send_on(source: Arc<Source>) {
         if accepted > delivered.saturating_add(source.ahead_max.load(Ordering::Relaxed)) {
             tokio::time::sleep(SLOW).await;
         }
-        if !source.send(&http).await {
+        let number = source.next.fetch_add(1, Ordering::Relaxed);
+        let at = usize::try_from(number).unwrap() % source.urls.len();
+        if source.send(&http, (number, &source.urls[at])).await.is_none() {
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
 impl Source {
-    /// Sends one request; whether it was answered with a 2xx.
-    async fn send(&self, http: &reqwest::Client) -> bool {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let sample = self.sample(number);
+    /// Sends the request of this number; its id, if it was answered with a 2xx.
+    async fn send(&self, http: &reqwest::Client, (number, url): (u64, &str)) -> Option<String> {
+        let sample = self.sample(number, url);
         let mut request = http
             .post(&sample.url)
             .body(sample.body)
@@ -149,15 +157,13 @@ impl Source {
                 request = request.header(name, value.as_bytes());
             }
         }
-        let Ok(answer) = request.send().await else {
-            return false;
-        };
+        let answer = request.send().await.ok()?;
         let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
         if answer.status().is_success() {
             let id = header("tidegate-request-id").expect("every reply carries the request's id");
             let id = id.to_owned();
-            self.book.lock().unwrap().accepted.insert(number, id);
-            return true;
+            self.book.lock().unwrap().accepted.insert(number, id.clone());
+            return Some(id);
         }
         let (status, retry_after) = (answer.status().as_u16(), header("retry-after").is_some());
         let body = answer.text().await.unwrap_or_default();
@@ -166,13 +172,12 @@ impl Source {
             retry_after,
             body,
         });
-        false
+        None
     }
 
-    fn sample(&self, number: u64) -> Sample {
+    fn sample(&self, number: u64, url: &str) -> Sample {
         let mut sample = self.case.sample();
-        let at = usize::try_from(number).unwrap() % self.urls.len();
-        sample.url.clone_from(&self.urls[at]);
+        url.clone_into(&mut sample.url);
         let text = String::from_utf8(sample.body).unwrap();
         sample.body = text
             .replacen('{', &format!("{{\"chaos\":{number},"), 1)

@@ -5,8 +5,8 @@
 //! stands still.
 //!
 //! `TIDEGATE_CHAOS_KILLS` sets how often the server is killed, `TIDEGATE_CHAOS_ROUNDS` how often the engine's outages,
-//! the full disk and the faults of a cluster come, `TIDEGATE_CHAOS_AWAY_S` how long all of Kafka is away each time,
-//! `TIDEGATE_CHAOS_SEED` repeats a run's choices.
+//! the full disk and the faults of a cluster come, `TIDEGATE_CHAOS_FAULTS` which of a cluster's (`Node,Rebalance`),
+//! `TIDEGATE_CHAOS_AWAY_S` how long all of Kafka is away each time, `TIDEGATE_CHAOS_SEED` repeats a run's choices.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod chance;
