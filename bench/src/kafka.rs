@@ -204,6 +204,22 @@ impl Process {
         cpu::of(self.child.id())
     }
 
+    /// Stops it where it is, as a machine that sleeps.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn pause(&self) -> Result<(), Failure> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn go_on(&self) -> Result<(), Failure> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
+    }
+
     /// Ends it in good order, and waits.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! One, two and four processors over eight partitions and 64 integrations: what an event costs must not depend on how many
-//! share the work. Ours is the CPU of all processors together, the broker's that of the node.
+//! share the work. They stand still while the events are appended and then work them off, so that each has work all the
+//! time. Ours is the CPU of all processors together, the broker's that of the node.
 
 use std::path::Path;
 use std::time::Duration;
@@ -41,8 +42,10 @@ pub async fn run((node, folder): (&Node, &Path), events: u64) -> Result<(), Fail
         scene.append(&broker, events / WARM_UP).await?;
         decided.rows(events / WARM_UP).await?;
         let spent = || -> Result<Duration, Failure> { processors.iter().map(Process::spent).sum() };
-        let before = (spent()?, node.spent()?);
+        processors.iter().try_for_each(Process::pause)?;
         scene.append(&broker, events).await?;
+        let before = (spent()?, node.spent()?);
+        processors.iter().try_for_each(Process::go_on)?;
         decided.rows(events).await?;
         let ours = micros_each(spent()?.saturating_sub(before.0), events);
         let brokers = micros_each(node.spent()?.saturating_sub(before.1), events);
