@@ -56,7 +56,8 @@ pub struct Config {
     pub release_timeout_ms: u64,
     /// Bytes that are read ahead for one reader; a partition whose reader has so many pauses.
     pub read_ahead_bytes_max: usize,
-    /// The same while an owner reads its journal: a partition that pauses gives back what was fetched of it, so pauses cost.
+    /// The same while an owner reads its journal, and for the registry: a partition that pauses gives back what was
+    /// fetched of it, so pauses cost.
     pub journal_read_ahead_bytes_max: usize,
     /// Milliseconds that Kafka may hold an empty answer back.
     pub fetch_wait_ms: u64,

@@ -38,7 +38,11 @@ impl Drop for Attached {
 impl Reader {
     /// A reader that begins at `from`.
     pub fn new(cluster: Arc<Cluster>, place: (Topic, u32), from: u64) -> Self {
-        let ahead_bytes_max = cluster.config.read_ahead_bytes_max;
+        // The registry is a journal that everybody follows.
+        let ahead_bytes_max = match place.0 {
+            Topic::Registry => cluster.config.journal_read_ahead_bytes_max,
+            _ => cluster.config.read_ahead_bytes_max,
+        };
         Self {
             cluster,
             place,
