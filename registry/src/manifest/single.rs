@@ -168,6 +168,15 @@ mod tests {
         BTreeMap::from([("crm".to_owned(), facts)])
     }
 
+    fn planning(providers: &BTreeMap<String, ProviderFacts>) -> Planning<'_> {
+        Planning {
+            file: "",
+            providers,
+            prune: false,
+            now: UnixMillis(1),
+        }
+    }
+
     fn environment() -> Environment {
         Environment::new("tests", UnixMillis(1))
     }
@@ -175,12 +184,7 @@ mod tests {
     /// What becomes of an integration when these fields are given one after the other.
     fn patched(patches: &[Value]) -> Result<Integration, String> {
         let (providers, environment) = (providers(), environment());
-        let planning = Planning {
-            file: "",
-            providers: &providers,
-            prune: false,
-            now: UnixMillis(1),
-        };
+        let planning = planning(&providers);
         let mut current: Option<Integration> = None;
         for patch in patches {
             let of_current = current.clone().map(Entity::Integration);
@@ -269,12 +273,7 @@ mod tests {
     #[test]
     fn a_connection_is_patched_too() {
         let (providers, environment) = (providers(), environment());
-        let planning = Planning {
-            file: "",
-            providers: &providers,
-            prune: false,
-            now: UnixMillis(1),
-        };
+        let planning = planning(&providers);
         let integration = Integration::new(environment.id, "mine", "crm", UnixMillis(1));
         let registry = Registry::of([]).expect("a registry of its own key");
         let tables = registry.read();
