@@ -181,7 +181,7 @@ impl Registry {
             .is_err()
         {
             let (next, connections) = (applied.borrow().next, self.read().connections_count());
-            tracing::info!(next, end, connections, "reading the registry");
+            tracing::debug!(next, end, connections, "reading the registry");
         }
         let next = applied.borrow().next;
         if next >= end {

@@ -56,9 +56,11 @@ pub struct Config {
     pub release_timeout_ms: u64,
     /// Bytes that are read ahead for one reader; a partition whose reader has so many pauses.
     pub read_ahead_bytes_max: usize,
-    /// The same while an owner reads its journal, and for the registry: a partition that pauses gives back what was
-    /// fetched of it, so pauses cost.
+    /// The same while an owner reads its journal: a partition that pauses gives back what was fetched of it, so pauses
+    /// cost.
     pub journal_read_ahead_bytes_max: usize,
+    /// The same for the registry, which each process reads as a whole when it starts.
+    pub registry_read_ahead_bytes_max: usize,
     /// Milliseconds that Kafka may hold an empty answer back.
     pub fetch_wait_ms: u64,
     /// Milliseconds without progress, though there is something to read, after which a reader begins anew.
@@ -177,6 +179,7 @@ impl Default for Config {
             release_timeout_ms: 3_000,
             read_ahead_bytes_max: 2 * 1024 * 1024,
             journal_read_ahead_bytes_max: 16 * 1024 * 1024,
+            registry_read_ahead_bytes_max: 64 * 1024 * 1024,
             fetch_wait_ms: 100,
             stall_ms: 30_000,
             question_timeout_ms: 10_000,

@@ -38,9 +38,8 @@ impl Drop for Attached {
 impl Reader {
     /// A reader that begins at `from`.
     pub fn new(cluster: Arc<Cluster>, place: (Topic, u32), from: u64) -> Self {
-        // The registry is a journal that everybody follows.
         let ahead_bytes_max = match place.0 {
-            Topic::Registry => cluster.config.journal_read_ahead_bytes_max,
+            Topic::Registry => cluster.config.registry_read_ahead_bytes_max,
             _ => cluster.config.read_ahead_bytes_max,
         };
         Self {
@@ -55,12 +54,13 @@ impl Reader {
 
     /// A reader of a whole journal.
     pub fn of_journal(cluster: Arc<Cluster>, place: (Topic, u32)) -> Self {
-        let ahead_bytes_max = cluster.config.journal_read_ahead_bytes_max;
+        let journal_ahead_bytes_max = cluster.config.journal_read_ahead_bytes_max;
         // What is known to be trimmed need not be asked for.
         let from = cluster.offsets(place.0, place.1).start;
+        let reader = Self::new(cluster, place, from);
         Self {
-            ahead_bytes_max,
-            ..Self::new(cluster, place, from)
+            ahead_bytes_max: reader.ahead_bytes_max.max(journal_ahead_bytes_max),
+            ..reader
         }
     }
 
