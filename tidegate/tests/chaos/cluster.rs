@@ -31,6 +31,9 @@ const EVENTS: u64 = 32;
 /// After so long without a sign of life others take over: longer than a cluster takes to do without a node.
 const SESSION_MS: u64 = 15_000;
 
+/// How often it is looked whether partitions move.
+const POLL: Duration = Duration::from_millis(10);
+
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -166,14 +169,20 @@ impl House {
     async fn suffer_in_a_rebalance(&mut self) {
         let processor = self.processor.take().expect("it runs");
         let servers = [&self.running.server, &processor];
-        let before = partitions_lost(&servers).await;
+        let before = moved(&servers, "lost").await;
         let third = beside(&self.running.server, &self.folder, ("third", "processor")).spawn();
         let began = Instant::now();
-        while partitions_lost(&servers).await <= before {
+        while moved(&servers, "lost").await <= before {
+            // Who joins while a rebalance is under way is given what was taken away before it came.
+            if moved(&[&third], "gained").await > 0.0 {
+                println!("the third processor is given what was on its way");
+                break;
+            }
             assert!(
                 began.elapsed() < PATIENCE,
                 "no partition goes to the third processor"
             );
+            tokio::time::sleep(POLL).await;
         }
         let killed = processor.kill();
         self.running.goes_on().await;
@@ -218,19 +227,18 @@ async fn passed(time: Duration) {
     until("the time is over", || began.elapsed() > time).await;
 }
 
-/// Partitions that processes have lost so far, by their own count.
-async fn partitions_lost(servers: &[&Server]) -> f64 {
-    let mut lost = 0.0;
+/// Partitions that processes have lost or gained so far, by their own count; one that only begins has none.
+async fn moved(servers: &[&Server], change: &str) -> f64 {
+    let counter = format!(r#"rebalanced_partitions_total{{change="{change}"}}"#);
+    let mut moved = 0.0;
     for server in servers {
-        let metrics = server.get("/metrics").await;
-        let lines = metrics
-            .lines()
-            .filter(|line| line.contains(r#"rebalanced_partitions_total{change="lost"}"#));
-        lost += lines
+        let metrics = server.asked("/metrics").await.unwrap_or_default();
+        let lines = metrics.lines().filter(|line| line.contains(&counter));
+        moved += lines
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .sum::<f64>();
     }
-    lost
+    moved
 }
 
 /// A process with one role on a folder of its own, beside a whole server.
