@@ -133,7 +133,7 @@ impl EventRecords {
         let meta = Meta {
             v: WRITE_VERSION,
             kind: EventKind::Event,
-            id: subject.id(),
+            id: subject.id,
             request: meta.id,
             pointer: subject.request.pointer,
             position: event.position,

@@ -1,8 +1,9 @@
 //! Requests whose events are held in windows, in memory as far as the limit goes; the others are read again.
-//! In: examined requests with the windows that keep one of their events. Out: the same, by window or by offset.
-//! Nothing here is journalled: what is lost with the process is read again.
+//! In: examined requests with the windows that may keep one of their events, and at a batch's end what each window keeps.
+//! Out: the same, by window or by offset. Nothing here is journalled: what is lost with the process is read again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,10 +23,17 @@ pub(crate) struct HeldLimit {
     used: Arc<AtomicUsize>,
 }
 
-/// A request that stays for its windows.
+/// A request that is being decided, or stays for its windows.
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
     pub examined: Examined,
+    /// The room that it takes, once it stays.
+    room: Option<Room>,
+}
+
+/// Room that is given back when it is dropped.
+#[derive(Debug)]
+struct Room {
     bytes: usize,
     limit: HeldLimit,
 }
@@ -34,6 +42,8 @@ pub(crate) struct HeldRequest {
 #[derive(Debug)]
 pub(crate) struct Held {
     by_window: FingerprintMap<(Place, Arc<HeldRequest>)>,
+    /// The windows of which something is held since the last batch.
+    fresh: Vec<Fingerprint>,
     fetched: HashMap<u64, Arc<HeldRequest>>,
     limit: HeldLimit,
 }
@@ -50,11 +60,25 @@ impl HeldLimit {
     fn has_room(&self, bytes: usize) -> bool {
         self.used.load(Ordering::Relaxed) + bytes <= self.bytes_max
     }
+
+    fn take(&self, bytes: usize) -> Room {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        Room {
+            bytes,
+            limit: self.clone(),
+        }
+    }
 }
 
-impl Drop for HeldRequest {
+impl Drop for Room {
     fn drop(&mut self) {
         self.limit.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl From<Examined> for HeldRequest {
+    fn from(examined: Examined) -> Self {
+        Self { examined, room: None }
     }
 }
 
@@ -63,33 +87,71 @@ impl Held {
     pub fn within(limit: HeldLimit) -> Self {
         Self {
             by_window: FingerprintMap::default(),
+            fresh: Vec::new(),
             fetched: HashMap::new(),
             limit,
         }
     }
 
-    /// Holds a request for the windows that keep one of its events, if there is room; what they kept before is let go.
-    pub fn hold(&mut self, mut examined: Examined, windows: Vec<(Fingerprint, Place)>) {
-        let bytes = bytes_of(&examined);
-        if !self.limit.has_room(bytes) {
-            for (window, _) in windows {
-                self.by_window.remove(&window);
+    /// Holds a request for a window that may keep this event of it, until [`Held::settle`]; what the window kept before is
+    /// let go.
+    pub fn hold(&mut self, request: &Arc<HeldRequest>, (window, place): (Fingerprint, Place)) {
+        self.by_window.insert(window, (place, request.clone()));
+        self.fresh.push(window);
+    }
+
+    /// Keeps what was held since the last call for those windows that `keep` this event still, as far as there is room.
+    pub fn settle(&mut self, keeps: impl Fn(Fingerprint, Place) -> bool) {
+        let mut shared = Vec::new();
+        for window in self.fresh.drain(..) {
+            let Entry::Occupied(mut entry) = self.by_window.entry(window) else {
+                continue;
+            };
+            let (place, request) = entry.get_mut();
+            if !keeps(window, *place) {
+                entry.remove();
+            } else if request.room.is_none() {
+                match Arc::get_mut(request).map(|request| request.settle(&self.limit)) {
+                    Some(true) => {}
+                    Some(false) => drop(entry.remove()),
+                    None => {
+                        let (place, request) = entry.remove();
+                        shared.push((place, window, request));
+                    }
+                }
             }
-            return;
         }
-        detach(&mut examined);
-        let request = self.request(examined, bytes);
-        for (window, place) in windows {
-            self.by_window.insert(window, (place, request.clone()));
+        self.settle_shared(shared);
+    }
+
+    /// The same for requests of which several windows keep an event.
+    fn settle_shared(&mut self, mut shared: Vec<(Place, Fingerprint, Arc<HeldRequest>)>) {
+        shared.sort_by_key(|(place, ..)| place.offset);
+        let mut shared = shared.into_iter().peekable();
+        while let Some((place, window, mut request)) = shared.next() {
+            let mut windows = vec![(window, place)];
+            while let Some((place, window, _)) = shared.next_if(|(other, ..)| other.offset == place.offset) {
+                windows.push((window, place));
+            }
+            // The others of its windows have let go of it, so it can be written to.
+            if Arc::get_mut(&mut request).is_some_and(|request| request.settle(&self.limit)) {
+                let held = windows
+                    .into_iter()
+                    .map(|(window, place)| (window, (place, request.clone())));
+                self.by_window.extend(held);
+            }
         }
     }
 
     /// Keeps a request that was read again, until [`Held::let_go`].
     pub fn keep_fetched(&mut self, examined: Examined) {
-        let bytes = bytes_of(&examined);
+        let room = self.limit.take(bytes_of(&examined));
         let offset = examined.request.pointer.offset;
-        let request = self.request(examined, bytes);
-        self.fetched.insert(offset, request);
+        let request = HeldRequest {
+            examined,
+            room: Some(room),
+        };
+        self.fetched.insert(offset, Arc::new(request));
     }
 
     /// The request of a window's event, if it is at hand.
@@ -107,21 +169,26 @@ impl Held {
 
     /// Bytes of what was read again.
     pub fn fetched_bytes(&self) -> usize {
-        self.fetched.values().map(|request| request.bytes).sum()
+        let rooms = self.fetched.values().filter_map(|request| request.room.as_ref());
+        rooms.map(|room| room.bytes).sum()
     }
 
     /// Lets go of what was read again.
     pub fn let_go(&mut self) {
         self.fetched.clear();
     }
+}
 
-    fn request(&self, examined: Examined, bytes: usize) -> Arc<HeldRequest> {
-        self.limit.used.fetch_add(bytes, Ordering::Relaxed);
-        Arc::new(HeldRequest {
-            examined,
-            bytes,
-            limit: self.limit.clone(),
-        })
+impl HeldRequest {
+    /// Makes it stay; says whether there was room for it.
+    fn settle(&mut self, limit: &HeldLimit) -> bool {
+        let bytes = bytes_of(&self.examined);
+        if !limit.has_room(bytes) {
+            return false;
+        }
+        detach(&mut self.examined);
+        self.room = Some(limit.take(bytes));
+        true
     }
 }
 

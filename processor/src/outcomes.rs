@@ -2,7 +2,6 @@
 //! no larger than their limit. In: a subject and its verdict. Out: records. Judges nothing.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -16,6 +15,7 @@ use tidegate_schemas::{
 
 use crate::config::Config;
 use crate::event::Payload;
+use crate::flood::IdMap;
 use crate::tracked::{Subject, Verdict};
 
 /// The rows of one batch.
@@ -144,7 +144,7 @@ impl Rows {
             environment: meta.environment,
             integration: own(&meta.integration),
             received_at: meta.received_at,
-            event_id: subject.id(),
+            event_id: subject.id,
             request_id: meta.id,
             request_partition: partition,
             request_offset: offset,
@@ -209,7 +209,7 @@ struct HeldLines {
     lines: Vec<u8>,
     /// Where each row stands; none when it was taken out.
     places: Vec<Option<Range<usize>>>,
-    of_event: HashMap<EventId, usize>,
+    of_event: IdMap<usize>,
 }
 
 impl HeldLines {
@@ -219,12 +219,15 @@ impl HeldLines {
         self.lines.push(b'\n');
         // The later of two rows for one event is true.
         self.remove(id);
-        self.of_event.insert(id, self.places.len());
+        self.of_event.insert(id.0.as_u128(), self.places.len());
         self.places.push(Some(start..self.lines.len()));
     }
 
     fn remove(&mut self, id: EventId) {
-        let place = self.of_event.remove(&id).and_then(|at| self.places.get_mut(at));
+        let place = self
+            .of_event
+            .remove(&id.0.as_u128())
+            .and_then(|at| self.places.get_mut(at));
         if let Some(place) = place {
             *place = None;
         }

@@ -2,6 +2,7 @@
 //! came of them with the state in one append. In: messages, and what was set aside when it is due. Out: events,
 //! outcomes and journal messages. After a failure that may pass it begins again from its journal.
 
+mod deciding;
 mod firing;
 mod second_reader;
 
@@ -16,15 +17,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::batch::Batch;
 use crate::error::Error;
-use crate::event::Examined;
 use crate::flood::FingerprintKey;
 use crate::kept::Kept;
 use crate::metrics;
 use crate::pipeline::Pipeline;
 use crate::request::{Replay, Request, Taken, take};
-use crate::routes::Routes;
 use crate::state::{Aside, State};
 use firing::Clock;
 
@@ -157,22 +155,6 @@ struct Work {
     aside: Option<Aside>,
 }
 
-/// An examined request that is not decided yet.
-struct Pending {
-    examined: Examined,
-    input: u64,
-    aside: Option<Aside>,
-}
-
-/// What a batch came to.
-struct Decided {
-    records: Vec<Record>,
-    /// The input offset reached.
-    input: u64,
-    /// What must be read before the next request can be decided.
-    missing: Vec<u64>,
-}
-
 impl Ownership<'_> {
     async fn decide(mut self) -> Result<(), Error> {
         let config = &self.owner.pipeline.config;
@@ -276,80 +258,6 @@ impl Ownership<'_> {
             partition: self.owner.partition,
             offset,
             source,
-        }
-    }
-
-    /// Decides in order and commits batch by batch; the last one reaches `end`.
-    async fn decide_works(&mut self, works: Vec<Work>, end: u64) -> Result<(), Error> {
-        let place = |work: Work| (work.request, (work.input, work.aside));
-        let (requests, places): (Vec<Request>, Vec<_>) = works.into_iter().map(place).unzip();
-        let (examined, routes) = self.owner.pipeline.examine(requests).await;
-        let pending = |(examined, (input, aside))| Pending {
-            examined,
-            input,
-            aside,
-        };
-        let mut rest: VecDeque<Pending> = examined.into_iter().zip(places).map(pending).collect();
-        loop {
-            self.fire_due().await?;
-            self.state
-                .take_out(rest.iter().filter_map(|pending| pending.aside.as_ref()));
-            let decided = self.decide_batch(&mut rest, &routes);
-            self.state
-                .put_back(rest.iter().filter_map(|pending| pending.aside.as_ref()));
-            let reached = if rest.is_empty() { end } else { decided.input };
-            self.commit(decided.records, reached).await?;
-            if rest.is_empty() {
-                return Ok(());
-            }
-            self.fetch(decided.missing).await?;
-        }
-    }
-
-    /// Decides until the batch is full, nothing is left, or something must be read first.
-    fn decide_batch(&mut self, rest: &mut VecDeque<Pending>, routes: &Routes) -> Decided {
-        let Owner {
-            broker,
-            pipeline,
-            partition,
-            ..
-        } = self.owner;
-        let config = &pipeline.config;
-        let at = (self.now, self.journal.next_offset());
-        let mut batch = Batch::new(at, routes, broker, config);
-        let mut input = self.input;
-        let mut missing = Vec::new();
-        while let Some(Pending { examined, .. }) = rest.front() {
-            let events = examined.events();
-            let fits = batch.events + events <= config.batch_events_max
-                && batch.len_bytes() < config.batch_output_bytes_max
-                && self.state.changes_bytes() < config.batch_changes_bytes_max;
-            if batch.events > 0 && !fits {
-                break;
-            }
-            missing = pipeline.missing(examined, (&self.state, routes));
-            if !missing.is_empty() {
-                break;
-            }
-            let Some(Pending {
-                examined,
-                input: reached,
-                ..
-            }) = rest.pop_front()
-            else {
-                break;
-            };
-            batch.events += events;
-            pipeline.decide(&examined, &mut self.state, &mut batch);
-            self.state.hold(examined, std::mem::take(&mut batch.to_hold));
-            input = reached;
-        }
-        self.state.held.let_go();
-        let outcomes = broker.partitions(Topic::Outcomes);
-        Decided {
-            records: batch.into_records(partition % outcomes.max(1)),
-            input,
-            missing,
         }
     }
 

@@ -143,24 +143,30 @@ impl Pipeline {
                 continue;
             };
             for connection in connections {
-                let Some(object) = object_of(event, integration, (Some(&**connection), state)) else {
-                    continue;
-                };
                 let policy = routes
                     .policies
                     .of(integration.id, Some(connection), &event.event_type);
-                let bypasses = event.object.deleted || examined.request.asked.replay;
+                let debounce = policy.debounce.as_ref();
+                let bypasses = event.object.deleted
+                    || examined.request.asked.replay
+                    || debounce.is_some_and(|debounce| debounce.bypasses(&event.event_type));
+                let max_events = debounce.and_then(|debounce| debounce.max_events);
+                // Few windows end by what comes to them; for the others no object need be looked up.
+                if !bypasses && max_events.is_none() && !state.flood.keeps_lists() {
+                    continue;
+                }
+                let Some(object) = object_of(event, integration, (Some(&**connection), state)) else {
+                    continue;
+                };
+                let further = (found.events.len(), examined.request.body.len() as u64);
+                let is_counted_out = |max: u32| {
+                    let window = state.flood.window(object);
+                    window.map_or(0, |window| window.count as usize) + further.0 >= max as usize
+                };
                 let may_end = bypasses
-                    || policy.debounce.as_ref().is_some_and(|debounce| {
-                        let further = (found.events.len(), examined.request.body.len() as u64);
-                        let is_counted_out = |max: u32| {
-                            let window = state.flood.window(object);
-                            window.map_or(0, |window| window.count as usize) + further.0 >= max as usize
-                        };
-                        debounce.bypasses(&event.event_type)
-                            || debounce.max_events.is_some_and(is_counted_out)
-                            || state.flood.fills_list(object, further, debounce.max_bytes)
-                    });
+                    || max_events.is_some_and(is_counted_out)
+                    || debounce
+                        .is_some_and(|debounce| state.flood.fills_list(object, further, debounce.max_bytes));
                 if may_end {
                     missing.extend(state.missing(object));
                 }
@@ -349,41 +355,22 @@ fn tracked_events<'a>(
     let asked = &examined.request.asked;
     let mut tracked = Vec::with_capacity(found.events.len());
     for event in found.events.iter().filter(|event| asked.covers(event.position)) {
-        let subject = Subject {
-            request: &examined.request,
-            provider: examined.provider(),
-            proof: found.proof,
-            event: Some(event),
-            connection: None,
-            held_as: None,
+        let track = |connection| {
+            let subject = Subject::of_event((examined, found, event), connection);
+            (event, ledger.track(subject))
         };
         let before = tracked.len();
         if let Whose::Connections(connections) = &event.whose {
             let wanted = connections
                 .iter()
                 .filter(|connection| asked.covers_connection(connection));
-            tracked.extend(wanted.map(|connection| {
-                let connection = Some(&**connection);
-                (
-                    event,
-                    ledger.track(Subject {
-                        connection,
-                        ..subject
-                    }),
-                )
-            }));
+            tracked.extend(wanted.map(|connection| track(Some(&**connection))));
         }
         // One whose turn has come stays its connection's even when that is gone: the others have theirs already.
         if tracked.len() == before {
             let in_turn = asked.in_turn.as_ref().and_then(|turn| turn.connection.as_deref());
             let connection = in_turn.filter(|_| !matches!(event.whose, Whose::Refused(_)));
-            tracked.push((
-                event,
-                ledger.track(Subject {
-                    connection,
-                    ..subject
-                }),
-            ));
+            tracked.push(track(connection));
         }
     }
     tracked

@@ -9,12 +9,10 @@ use tidegate_broker::journal::{ChangeError, Changes, Tables};
 use tidegate_registry::Keep;
 use tidegate_schemas::UnixMillis;
 
-use crate::event::Examined;
 use crate::flood::{self, Fingerprint, FloodControl};
 use crate::held::{Held, HeldLimit};
 use crate::rates::{Pace, Rates, TURN};
 use crate::set_aside::{self, Cause, Entry, Queue, RunKey, SetAside, Wait};
-use crate::steps::debounce::Place;
 
 /// What the state of a partition may take.
 #[derive(Debug, Clone)]
@@ -179,15 +177,12 @@ impl State {
         }
     }
 
-    /// Holds a request for those windows that still keep its events.
-    pub fn hold(&mut self, examined: Examined, mut windows: Vec<(Fingerprint, Place)>) {
-        windows.retain(|(object, place)| {
-            let window = self.flood.window(*object);
-            window.is_some_and(|window| window.kept == Some(*place) && window.keep != Keep::All)
+    /// Goes on to hold those of a batch's requests whose events windows still keep.
+    pub fn settle_held(&mut self) {
+        self.held.settle(|object, place| {
+            let window = self.flood.window(object);
+            window.is_some_and(|window| window.kept == Some(place) && window.keep != Keep::All)
         });
-        if !windows.is_empty() {
-            self.held.hold(examined, windows);
-        }
     }
 
     /// The offsets of requests that an object's window would need to hand something on, and that are not at hand.

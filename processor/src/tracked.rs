@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use tidegate_schemas::{EndpointId, EventId, Outcome, Proof, Reason};
 
-use crate::event::{Event, Examined, Refused};
+use crate::event::{Event, Events, Examined, Refused};
 use crate::metrics;
 use crate::outcomes::Rows;
 use crate::request::Request;
@@ -27,8 +27,9 @@ pub(crate) struct Subject<'a> {
     pub event: Option<&'a Event>,
     /// The connection it is about.
     pub connection: Option<&'a str>,
-    /// Its id, where that is known and cannot be derived any more: a window held it, and it is not what it was.
-    pub held_as: Option<EventId>,
+    /// Its id: derived, so that deciding twice yields it twice; else the one under which a window held it, when it is not
+    /// what it was.
+    pub id: EventId,
 }
 
 /// A verdict, as the row says it.
@@ -84,20 +85,31 @@ impl Ledger {
 impl<'a> Subject<'a> {
     /// The request as a whole, or the one event of it that is asked for, of which nothing further is known.
     pub fn whole(examined: &'a Examined) -> Self {
+        let request = &examined.request;
+        let position = request.asked.position.unwrap_or(0);
         Self {
-            request: &examined.request,
+            request,
             provider: examined.provider(),
             proof: Proof::None,
             event: None,
             connection: None,
-            held_as: None,
+            id: EventId::derive(request.meta.id, position, None),
         }
     }
 
-    /// The event's id: derived, so that deciding twice yields it twice.
-    pub fn id(&self) -> EventId {
-        let derived = || EventId::derive(self.request.meta.id, self.position(), self.connection);
-        self.held_as.unwrap_or_else(derived)
+    /// An event as that of one connection, or of nobody.
+    pub fn of_event(
+        (examined, found, event): (&'a Examined, &'a Events, &'a Event),
+        connection: Option<&'a str>,
+    ) -> Self {
+        Self {
+            request: &examined.request,
+            provider: examined.provider(),
+            proof: found.proof,
+            event: Some(event),
+            connection,
+            id: EventId::derive(examined.request.meta.id, event.position, connection),
+        }
     }
 
     /// The event's place in its request.

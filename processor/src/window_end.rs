@@ -78,14 +78,8 @@ impl Pipeline {
             let policy = Policies::now(&tables, &self.policy, (integration, connection, event_type));
             (route, policy)
         };
-        let tracked = desk.ledger.track(Subject {
-            request: &at.examined.request,
-            provider: at.examined.provider(),
-            proof: at.found.proof,
-            event: Some(at.event),
-            connection: Some(connection),
-            held_as: None,
-        });
+        let subject = Subject::of_event((at.examined, at.found, at.event), Some(connection));
+        let tracked = desk.ledger.track(subject);
         let handed = Handed {
             at,
             route: &route,
@@ -203,7 +197,7 @@ fn end_lost((ended, kept): (&Ended, Place), examined: &Examined, ledger: &Ledger
     request.asked.position = Some(kept.position);
     let subject = Subject {
         request: &request,
-        held_as: Some(ended.kept_id()),
+        id: ended.kept_id(),
         ..Subject::whole(examined)
     };
     let verdict = Verdict {

@@ -42,6 +42,17 @@ impl Changes {
         self.bytes.extend_from_slice(change);
     }
 
+    /// Adds the change that begins with `tag` and goes on with `rest`.
+    ///
+    /// # Panics
+    /// As [`Changes::push`].
+    pub fn push_tagged(&mut self, tag: u8, rest: &[u8]) {
+        let length = u32::try_from(rest.len() + 1).expect("a change is smaller than a journal message");
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(rest);
+    }
+
     /// Bytes that they take in the journal.
     #[must_use]
     pub fn len_bytes(&self) -> usize {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tidegate_schemas::{EventId, IntegrationId, UnixMillis};
 
 use super::budget::Budget;
+use super::fingerprint::Fingerprint;
 use super::windows::Ended;
 use crate::steps::debounce::Place;
 use crate::steps::order::Rank;
@@ -80,6 +81,8 @@ pub(crate) struct Judged {
     pub fate: Fate,
     pub after: Option<Ended>,
     pub unchecked: Option<Unchecked>,
+    /// What stands for its object, where that was asked.
+    pub object: Option<Fingerprint>,
 }
 
 /// Whether an object's content is another than last time.
@@ -123,6 +126,7 @@ impl Judged {
             fate,
             after: None,
             unchecked: None,
+            object: None,
         }
     }
 }

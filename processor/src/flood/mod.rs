@@ -22,7 +22,7 @@ use tidegate_schemas::{Coalesced, EventId, IntegrationId, UnixMillis};
 
 pub(crate) use answers::{Arrival, Content, DeliveryKey, Fate, Fill, Judged, Limits, Unchecked};
 pub(crate) use budget::Budget;
-pub(crate) use fingerprint::{Fingerprint, FingerprintKey, FingerprintMap};
+pub(crate) use fingerprint::{Fingerprint, FingerprintKey, FingerprintMap, IdMap};
 pub(crate) use journal::TAGS;
 pub(crate) use windows::Ended;
 
@@ -30,7 +30,7 @@ use budget::Full;
 use members::{IDS_MAX, Joined, LISTED_MAX};
 use objects::{Object, Objects};
 use seen::Seen;
-use windows::Windows;
+use windows::{Stored, Windows};
 
 use crate::steps::debounce::{Debounced, Decision, Incoming, Place, Window, debounce};
 use crate::steps::dedupe::{Delivery, EventMark, dedupe};
@@ -92,6 +92,7 @@ impl FloodControl {
         }
         let mut judged = self.judge_window(object, arrival, (policy, now));
         judged.unchecked = judged.unchecked.or(unchecked);
+        judged.object = object;
         // Only what is handed on or held is remembered: what was refused may come again.
         if let Some(delivery) = delivery {
             self.seen.put(delivery, EventMark::from(arrival.id));
@@ -163,6 +164,11 @@ impl FloodControl {
     /// How many windows are open.
     pub fn open_windows(&self) -> usize {
         self.windows.len()
+    }
+
+    /// Whether any open window keeps all.
+    pub fn keeps_lists(&self) -> bool {
+        self.windows.lists() > 0
     }
 
     /// Whether an object's window keeps all and would end by so many further events with so many bytes in all.
@@ -237,7 +243,8 @@ impl FloodControl {
             judged.unchecked = policy.map(|_| Unchecked::NoObject);
             return judged;
         };
-        let open = self.windows.get(object);
+        let stored = self.windows.stored(object);
+        let open = stored.as_ref().map(|stored| &stored.window);
         if open.is_none() && policy.is_none() {
             return Judged::only(Fate::Passes(None));
         }
@@ -251,7 +258,7 @@ impl FloodControl {
                 || arrival.on_demand
                 || policy.is_some_and(|policy| policy.bypasses(arrival.event_type)),
         };
-        let decision = debounce(open.as_ref(), &incoming, policy, now);
+        let decision = debounce(open, &incoming, policy, now);
         let before = if decision.ends_before {
             self.windows.end(object)
         } else {
@@ -263,7 +270,7 @@ impl FloodControl {
                 ..Judged::only(Fate::Passes(None))
             };
         };
-        self.judge_member((object, window), arrival, (&decision, open.is_some(), policy))
+        self.judge_member((object, window), arrival, (&decision, stored, policy))
     }
 
     /// Puts an event into the window that it has opened or joined; ends what is full.
@@ -271,7 +278,7 @@ impl FloodControl {
         &mut self,
         (object, window): (Fingerprint, Window),
         arrival: &Arrival<'_>,
-        (decision, was_open, policy): (&Decision, bool, Option<&Debounce>),
+        (decision, before, policy): (&Decision, Option<Stored>, Option<&Debounce>),
     ) -> Judged {
         let is_held = decision.event == Debounced::Absorbed;
         let is_listed = window.keep == Keep::All && is_held && window.kept.is_some();
@@ -280,9 +287,9 @@ impl FloodControl {
             listed: is_listed.then_some((arrival.place, arrival.payload_bytes)),
             kept: window.kept == Some(arrival.place),
         };
-        let joins = was_open || is_listed;
+        let joins = before.is_some() || is_listed;
         let has_room = (!joins || self.windows.join(object, joined) || !is_listed)
-            && self.windows.put(object, &window).is_ok();
+            && self.windows.put(object, &window, before).is_ok();
         if !has_room {
             // What the window has already is handed on first, so that order is kept.
             return Judged {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_broker::journal::{ChangeError, Changes};
+use tidegate_registry::Keep;
 use tidegate_schemas::UnixMillis;
 
 use super::budget::{Full, Share};
@@ -29,12 +30,22 @@ pub(crate) struct Ended {
     pub members: Members,
 }
 
+/// A window as it lies in its table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored {
+    pub window: Window,
+    /// What names its entry in the wheel.
+    mark: u16,
+}
+
 /// All open windows.
 #[derive(Debug)]
 pub(super) struct Windows {
     table: Table<SLOT>,
     wheel: Wheel,
     members: FingerprintMap<Members>,
+    /// How many open windows keep all.
+    lists: usize,
     /// The windows that were opened in each second: how many, and the lowest offset that they point at.
     seconds: BTreeMap<u64, (u32, u64)>,
     dirty: FingerprintSet,
@@ -47,6 +58,7 @@ impl Windows {
             table: Table::new(),
             wheel: Wheel::default(),
             members: FingerprintMap::default(),
+            lists: 0,
             seconds: BTreeMap::new(),
             dirty: FingerprintSet::default(),
             share,
@@ -54,22 +66,28 @@ impl Windows {
     }
 
     pub fn get(&self, object: Fingerprint) -> Option<Window> {
-        self.stored(object).map(|(window, _)| window)
+        self.stored(object).map(|stored| stored.window)
     }
 
-    /// Keeps a window as it stands now.
+    /// The same as it lies in its table, for [`Windows::put`].
+    pub fn stored(&self, object: Fingerprint) -> Option<Stored> {
+        let slot = self.table.get(object)?;
+        let (_, window, mark) = decode(slot).expect("a slot is decoded before it is kept");
+        Some(Stored { window, mark })
+    }
+
+    /// Keeps a window as it stands now; `known` is how it stood, if it was open.
     ///
     /// # Errors
     /// [`Full`]: it is a new one, and there is no room for it.
-    pub fn put(&mut self, object: Fingerprint, window: &Window) -> Result<(), Full> {
-        let known = self.stored(object);
+    pub fn put(&mut self, object: Fingerprint, window: &Window, known: Option<Stored>) -> Result<(), Full> {
         let tick = Tick::of(window.deadline);
         // A deadline that is put off leaves its entry where it is: it is looked at then, and put off there. Only after
         // the clock was set back a deadline may come nearer.
-        let comes_nearer = known.is_some_and(|(known, _)| tick < Tick::of(known.deadline));
+        let comes_nearer = known.is_some_and(|known| tick < Tick::of(known.window.deadline));
         let mark = known
             .filter(|_| !comes_nearer)
-            .map_or(tick.mark(), |(_, mark)| mark);
+            .map_or(tick.mark(), |known| known.mark);
         if known.is_none() {
             self.share.take(ENTRY_BYTES)?;
         } else if comes_nearer {
@@ -82,7 +100,7 @@ impl Windows {
         if known.is_none() || comes_nearer {
             self.wheel.schedule(tick, object);
         }
-        self.note_second(window, u32::from(known.is_none()));
+        self.note(window, u32::from(known.is_none()));
         self.dirty.insert(object);
         Ok(())
     }
@@ -111,9 +129,9 @@ impl Windows {
     /// Ends a window.
     pub fn end(&mut self, object: Fingerprint) -> Option<Ended> {
         let members = self.take_members(object);
-        let (window, _) = self.stored(object)?;
+        let window = self.get(object)?;
         self.table.remove(object);
-        self.forget_second(&window);
+        self.forget(&window);
         self.dirty.insert(object);
         Some(Ended {
             object,
@@ -160,9 +178,10 @@ impl Windows {
         let windows: Vec<_> = self.table.iter().filter_map(|slot| decode(slot).ok()).collect();
         self.wheel = Wheel::default();
         self.seconds.clear();
+        self.lists = 0;
         for (object, window, _) in windows {
             let window = window.rebased(now);
-            self.note_second(&window, 1);
+            self.note(&window, 1);
             self.reschedule(object, &window);
         }
     }
@@ -182,7 +201,7 @@ impl Windows {
             members.take_again(&mut self.share);
             self.members.insert(object, members);
         }
-        self.note_second(&window, 1);
+        self.note(&window, 1);
         self.reschedule(object, &window);
         self.dirty.insert(object);
     }
@@ -190,6 +209,11 @@ impl Windows {
     /// The lowest offset that an open window may point at.
     pub fn lowest_offset(&self) -> Option<u64> {
         self.seconds.values().map(|(_, lowest)| *lowest).min()
+    }
+
+    /// How many of the open windows keep all.
+    pub fn lists(&self) -> usize {
+        self.lists
     }
 
     /// How many windows are open.
@@ -216,10 +240,10 @@ impl Windows {
     pub fn write_changes(&mut self, changes: &mut Changes) {
         for object in std::mem::take(&mut self.dirty) {
             let Some(slot) = self.table.get(object) else {
-                changes.push(&[&[ENDED], object.0.as_slice()].concat());
+                changes.push_tagged(ENDED, &object.0);
                 continue;
             };
-            changes.push(&[&[WINDOW], slot.as_slice()].concat());
+            changes.push_tagged(WINDOW, slot);
             if let Some(members) = self.members.get_mut(&object) {
                 members.write_fresh(object, changes);
             }
@@ -232,10 +256,7 @@ impl Windows {
             WINDOW => {
                 let slot: [u8; SLOT] = change.array()?;
                 let (object, window, _) = decode(&slot)?;
-                if self
-                    .stored(object)
-                    .is_some_and(|(other, _)| other.id != window.id)
-                {
+                if self.get(object).is_some_and(|other| other.id != window.id) {
                     self.take_members(object);
                 }
                 // It is open whether or not a smaller budget has room for it.
@@ -270,7 +291,7 @@ impl Windows {
             if after == Some(object) {
                 continue;
             }
-            out.push(&[&[WINDOW], slot.as_slice()].concat());
+            out.push_tagged(WINDOW, slot);
             if let Some(members) = self.members.get(&object) {
                 members.write_all(object, out);
             }
@@ -279,12 +300,6 @@ impl Windows {
             }
         }
         None
-    }
-
-    fn stored(&self, object: Fingerprint) -> Option<(Window, u16)> {
-        let slot = self.table.get(object)?;
-        let (_, window, mark) = decode(slot).expect("a slot is decoded before it is kept");
-        Some((window, mark))
     }
 
     fn reschedule(&mut self, object: Fingerprint, window: &Window) {
@@ -301,7 +316,11 @@ impl Windows {
         members
     }
 
-    fn note_second(&mut self, window: &Window, windows: u32) {
+    /// Counts so many new windows of this kind, and what this one points at.
+    fn note(&mut self, window: &Window, windows: u32) {
+        if window.keep == Keep::All {
+            self.lists += windows as usize;
+        }
         let (count, lowest) = self
             .seconds
             .entry(window.opened.seconds())
@@ -310,7 +329,8 @@ impl Windows {
         *lowest = window.kept.map_or(*lowest, |kept| kept.offset.min(*lowest));
     }
 
-    fn forget_second(&mut self, window: &Window) {
+    fn forget(&mut self, window: &Window) {
+        self.lists -= usize::from(window.keep == Keep::All);
         let second = window.opened.seconds();
         if let Some((count, _)) = self.seconds.get_mut(&second) {
             *count -= 1;

@@ -85,8 +85,12 @@ impl From<&Debounce> for PolicyMark {
             }
             fn write(&mut self, bytes: &[u8]) {
                 for byte in bytes {
-                    self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+                    self.write_u64(u64::from(*byte));
                 }
+            }
+            fn write_u64(&mut self, number: u64) {
+                let mixed = (self.0 ^ number).wrapping_mul(0x0100_0000_01b3);
+                self.0 = mixed ^ mixed >> 32;
             }
         }
         let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
@@ -100,7 +104,8 @@ impl From<&Debounce> for PolicyMark {
             bypass,
         } = policy;
         (quiet.as_millis() as u64, max_wait.as_millis() as u64).hash(&mut hasher);
-        (*edge as u8, *keep as u8, max_events.unwrap_or(0), max_bytes).hash(&mut hasher);
+        let ways = (*edge as u64) << 8 | *keep as u64;
+        (ways, u64::from(max_events.unwrap_or(0)), *max_bytes).hash(&mut hasher);
         bypass.hash(&mut hasher);
         let hash = hasher.finish();
         Self((hash ^ (hash >> 16) ^ (hash >> 32) ^ (hash >> 48)) as u16)

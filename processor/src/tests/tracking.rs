@@ -37,7 +37,7 @@ fn check(end: impl FnOnce(Tracked<'_>), expected: &[(Outcome, Reason)]) {
         proof: Proof::Body,
         event: None,
         connection: Some("c"),
-        held_as: None,
+        id: EventId::derive(request.meta.id, 7, Some("c")),
     });
     // A panic in the step is part of what is tested.
     let _panicked = catch_unwind(AssertUnwindSafe(|| end(tracked)));

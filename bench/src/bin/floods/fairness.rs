@@ -15,6 +15,8 @@ use crate::flood::Flood;
 
 /// Quiet connections; the flooder comes on top, as number 0.
 const QUIET: u64 = 100;
+/// How often each is measured.
+const ROUNDS: u32 = 3;
 /// How long it goes on.
 const LASTS: Duration = Duration::from_secs(10);
 /// What comes within so long is appended together.
@@ -45,11 +47,19 @@ pub async fn measure(flood: &Flood, share: u64) -> Result<(), Failure> {
         ("beside one at 50 times its share", true, &rates),
         ("the same without rates", true, "{}"),
     ];
-    let mut alone = None;
-    for (what, floods, settings) in runs {
-        let waits = waits((flood, floods), share, serde_json::from_str(settings)?).await?;
-        let (half, most) = (percentile(&waits, 50), percentile(&waits, 99));
-        let alone = *alone.get_or_insert(most);
+    // In turns, and the best of each: whatever else the machine does makes waits longer, never shorter.
+    let mut best = [(0.0, f64::MAX); 3];
+    for _ in 0..ROUNDS {
+        for ((_, floods, settings), best) in runs.into_iter().zip(&mut best) {
+            let waits = waits((flood, floods), share, serde_json::from_str(settings)?).await?;
+            let (half, most) = (percentile(&waits, 50), percentile(&waits, 99));
+            if most < best.1 {
+                *best = (half, most);
+            }
+        }
+    }
+    let (_, alone) = best[0];
+    for ((what, ..), (half, most)) in runs.into_iter().zip(best) {
         println!(
             "  {what:<33} {half:>7.1} ms half of them, {most:>7.1} ms 99 of 100, {:>5.2} times as long",
             most / alone

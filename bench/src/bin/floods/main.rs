@@ -14,6 +14,8 @@ use tidegate_broker::{Broker, embedded};
 use tidegate_registry::FloodSettings;
 use tidegate_schemas::UnixMillis;
 
+/// How often the whole processor is measured each way.
+const ROUNDS: u32 = 5;
 /// When everything comes that needs no real time.
 const AT: UnixMillis = UnixMillis(1_795_255_200_000);
 
@@ -39,10 +41,14 @@ async fn whole(flood: &Flood, events: u64) -> Result<(), Failure> {
     let off: FloodSettings = serde_json::from_str(r#"{"dedupe": false}"#)?;
     let absorbing: FloodSettings =
         serde_json::from_str(r#"{"debounce": {"quiet_ms": 3600000, "max_wait_ms": 3600000}}"#)?;
-    let without = through(flood, off, events).await?;
-    let absorbed = through(flood, absorbing, events).await?;
+    // In turns, and the best of each: whatever else the machine does makes a round dearer, never cheaper.
+    let (mut without, mut absorbed) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        without = through(flood, off.clone(), events).await?.min(without);
+        absorbed = through(flood, absorbing.clone(), events).await?.min(absorbed);
+    }
     println!(
-        "{events} events on {} objects through the processor:",
+        "{events} events on {} objects through the processor, the best of {ROUNDS} rounds:",
         flood.objects
     );
     println!("  without flood control, not wanted by any endpoint  {without:>6.2} µs of CPU an event");
