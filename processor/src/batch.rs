@@ -23,7 +23,7 @@ pub(crate) struct Batch<'r> {
     pub records: EventRecords,
     /// How many events were decided.
     pub events: usize,
-    /// The windows that may keep an event of the request that was decided last.
+    /// The windows that keep an event of the request that was decided last.
     pub to_hold: Vec<(Fingerprint, Place)>,
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Desk<'d> {
     pub routes: &'d Routes,
     pub ledger: &'d Ledger,
     pub records: &'d mut EventRecords,
-    /// The windows that may keep an event of the request at hand.
+    /// The windows that keep an event of the request at hand.
     pub to_hold: &'d mut Vec<(Fingerprint, Place)>,
 }
 
@@ -83,7 +83,7 @@ impl Pipeline {
             Fate::Stale(newest) => tracked.end(&Verdict::flood(Reason::OlderVersion, &lost_to(newest), None)),
             Fate::Held(_) => {
                 tracked.end(&Verdict::flood(Reason::Absorbed, &note, window));
-                if let Some(object) = judged.object {
+                if let Some(object) = judged.kept_by {
                     desk.to_hold.push((object, arrival.place));
                 }
             }

@@ -1,5 +1,5 @@
 //! Requests whose events are held in windows, in memory as far as the limit goes; the others are read again.
-//! In: examined requests with the windows that may keep one of their events, and at a batch's end what each window keeps.
+//! In: examined requests with the windows that keep one of their events, and at a batch's end what each window still keeps.
 //! Out: the same, by window or by offset. Nothing here is journalled: what is lost with the process is read again.
 
 use std::collections::HashMap;
@@ -93,7 +93,7 @@ impl Held {
         }
     }
 
-    /// Holds a request for a window that may keep this event of it, until [`Held::settle`]; what the window kept before is
+    /// Holds a request for a window that keeps this event of it, until [`Held::settle`]; what the window kept before is
     /// let go.
     pub fn hold(&mut self, request: &Arc<HeldRequest>, (window, place): (Fingerprint, Place)) {
         self.by_window.insert(window, (place, request.clone()));
@@ -213,4 +213,61 @@ fn detach(examined: &mut Examined) {
         };
     }
     examined.request.body = own;
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_schemas::{Pointer, UnixMillis};
+
+    use super::*;
+    use crate::event::Refused;
+
+    fn request(offset: u64) -> Arc<HeldRequest> {
+        let pointer = Pointer { partition: 0, offset };
+        let reason = tidegate_schemas::Reason::Lost;
+        let examined = Examined {
+            request: crate::request::Request::gone(pointer, UnixMillis(1)),
+            integration: None,
+            finding: Finding::Refused(Refused::new(reason, "")),
+        };
+        Arc::new(examined.into())
+    }
+
+    #[test]
+    fn requests_stay_for_the_windows_that_keep_them_as_far_as_there_is_room() {
+        let limit = HeldLimit::new(2 * REQUEST_BYTES);
+        let mut held = Held::within(limit.clone());
+        let used = || limit.used.load(Ordering::Relaxed) / REQUEST_BYTES;
+        let windows: [Fingerprint; 5] = std::array::from_fn(|n| Fingerprint([n as u8 + 1; 12]));
+        let place = |offset, position| Place { offset, position };
+        // A bundle of which three windows keep an event, one of them no longer at the end.
+        let bundle = request(7);
+        let mut hold = |request: &Arc<HeldRequest>, window: usize, place| {
+            held.hold(request, (windows[window], place));
+        };
+        hold(&request(6), 0, place(6, 0));
+        hold(&bundle, 0, place(7, 0));
+        hold(&bundle, 1, place(7, 1));
+        hold(&bundle, 2, place(7, 2));
+        hold(&request(8), 3, place(8, 0));
+        drop(bundle);
+        assert_eq!(
+            used(),
+            0,
+            "a batch's requests are bounded by what is read at once"
+        );
+        held.settle(|window, _| window != windows[2]);
+        assert_eq!(used(), 2, "the bundle is counted once");
+        let at = |held: &Held, window: usize, place| held.at(windows[window], place).is_some();
+        assert!(at(&held, 0, place(7, 0)) && at(&held, 1, place(7, 1)) && at(&held, 3, place(8, 0)));
+        assert!(!at(&held, 0, place(6, 0)), "another took its place");
+        assert!(!at(&held, 2, place(7, 2)), "its window does not keep it any more");
+        held.hold(&request(9), (windows[4], place(9, 0)));
+        assert!(at(&held, 4, place(9, 0)), "until the batch's end");
+        held.settle(|_, _| true);
+        assert!(!at(&held, 4, place(9, 0)), "there is no room for a third");
+        assert_eq!(used(), 2);
+        windows.iter().for_each(|window| held.release(*window));
+        assert_eq!(used(), 0);
+    }
 }

@@ -15,7 +15,6 @@ use tidegate_schemas::{
 
 use crate::config::Config;
 use crate::event::Payload;
-use crate::flood::IdMap;
 use crate::tracked::{Subject, Verdict};
 
 /// The rows of one batch.
@@ -87,12 +86,13 @@ impl Rows {
     /// The messages for one partition of `outcomes`.
     pub fn into_records(mut self, partition: u32) -> Vec<Record> {
         let held = std::mem::take(&mut self.held);
-        if self.lines.is_empty() && held.is_message(self.message_bytes_max) {
+        let out = held.taken_out();
+        if self.lines.is_empty() && out.is_empty() && held.lines.len() <= self.message_bytes_max {
             // Most of a flood's batches hold everything: their rows need not be copied.
             self.rows = u32::try_from(held.places.len()).expect("a batch has fewer events than 4 billion");
             self.lines = held.lines;
         } else {
-            for line in held.iter() {
+            for line in held.without(&out) {
                 let before = self.lines.len();
                 self.lines.extend_from_slice(line);
                 self.end_line(before);
@@ -207,9 +207,10 @@ impl Rows {
 #[derive(Debug, Default)]
 struct HeldLines {
     lines: Vec<u8>,
-    /// Where each row stands; none when it was taken out.
-    places: Vec<Option<Range<usize>>>,
-    of_event: IdMap<usize>,
+    /// Whose row stands where.
+    places: Vec<(u128, Range<usize>)>,
+    /// Whose rows were taken out, of so many that there were.
+    removed: Vec<(u128, usize)>,
 }
 
 impl HeldLines {
@@ -217,30 +218,35 @@ impl HeldLines {
         let start = self.lines.len();
         serde_json::to_writer(&mut self.lines, row).expect(WRITES);
         self.lines.push(b'\n');
-        // The later of two rows for one event is true.
-        self.remove(id);
-        self.of_event.insert(id.0.as_u128(), self.places.len());
-        self.places.push(Some(start..self.lines.len()));
+        self.places.push((id.0.as_u128(), start..self.lines.len()));
     }
 
     fn remove(&mut self, id: EventId) {
-        let place = self
-            .of_event
-            .remove(&id.0.as_u128())
-            .and_then(|at| self.places.get_mut(at));
-        if let Some(place) = place {
-            *place = None;
-        }
+        self.removed.push((id.0.as_u128(), self.places.len()));
     }
 
-    /// Whether they are a message as they stand: none was taken out, and they are not too many.
-    fn is_message(&self, bytes_max: usize) -> bool {
-        self.lines.len() <= bytes_max && self.places.iter().all(Option::is_some)
+    /// Which rows do not hold, in order: of two rows for one event the later is true.
+    fn taken_out(&self) -> Vec<usize> {
+        // A row stands at twice its number, and between two rows what was taken out of those before.
+        let rows = self
+            .places
+            .iter()
+            .enumerate()
+            .map(|(at, (id, _))| (*id, 2 * at + 1));
+        let removed = self.removed.iter().map(|(id, of)| (*id, 2 * of));
+        let mut order: Vec<(u128, usize)> = rows.chain(removed).collect();
+        order.sort_unstable();
+        let pairs = order.iter().zip(order.iter().skip(1));
+        let behind = pairs.filter(|((id, at), (next, _))| id == next && at % 2 == 1);
+        let mut out: Vec<usize> = behind.map(|((_, at), _)| at / 2).collect();
+        out.sort_unstable();
+        out
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let places = self.places.iter().flatten();
-        places.filter_map(|place| self.lines.get(place.clone()))
+    fn without(&self, out: &[usize]) -> impl Iterator<Item = &[u8]> {
+        let places = self.places.iter().enumerate();
+        let left = places.filter(|(at, _)| out.binary_search(at).is_err());
+        left.filter_map(|(_, (_, place))| self.lines.get(place.clone()))
     }
 }
 

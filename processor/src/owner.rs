@@ -264,7 +264,7 @@ impl Ownership<'_> {
     /// Appends the outputs with the journal's message in one frame. What one frame cannot hold goes ahead of it: those
     /// events are decided again, with the same ids, if this process ends before the commit.
     async fn commit(&mut self, mut records: Vec<Record>, input: u64) -> Result<(), Error> {
-        let mut changes = Changes::new();
+        let mut changes = Changes::with_capacity(self.state.changes_bytes());
         self.state.write_changes(&mut changes);
         if records.is_empty() && changes.is_empty() && input == self.input {
             return Ok(());

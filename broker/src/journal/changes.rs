@@ -32,6 +32,14 @@ impl Changes {
         Changes::default()
     }
 
+    /// No changes, with room for so many bytes of them.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Changes {
+        Changes {
+            bytes: Vec::with_capacity(bytes),
+        }
+    }
+
     /// Adds a change.
     ///
     /// # Panics

@@ -81,8 +81,8 @@ pub(crate) struct Judged {
     pub fate: Fate,
     pub after: Option<Ended>,
     pub unchecked: Option<Unchecked>,
-    /// What stands for its object, where that was asked.
-    pub object: Option<Fingerprint>,
+    /// Whose window keeps this very event, alone.
+    pub kept_by: Option<Fingerprint>,
 }
 
 /// Whether an object's content is another than last time.
@@ -126,7 +126,7 @@ impl Judged {
             fate,
             after: None,
             unchecked: None,
-            object: None,
+            kept_by: None,
         }
     }
 }

@@ -116,7 +116,7 @@ impl Hash for Fingerprint {
     }
 }
 
-/// Fingerprints are hashes already, and so are derived ids.
+/// Fingerprints are hashes already.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AsItIs(u64);
 
@@ -134,16 +134,10 @@ impl Hasher for AsItIs {
     fn write_u64(&mut self, number: u64) {
         self.0 = number;
     }
-
-    fn write_u128(&mut self, number: u128) {
-        self.0 = number as u64;
-    }
 }
 
 /// A map of few fingerprints.
 pub(crate) type FingerprintMap<T> = std::collections::HashMap<Fingerprint, T, BuildHasherDefault<AsItIs>>;
-/// A map by the numbers of ids whose lower half is a hash.
-pub(crate) type IdMap<T> = std::collections::HashMap<u128, T, BuildHasherDefault<AsItIs>>;
 /// A set of few fingerprints.
 pub(crate) type FingerprintSet = std::collections::HashSet<Fingerprint, BuildHasherDefault<AsItIs>>;
 

@@ -22,7 +22,7 @@ use tidegate_schemas::{Coalesced, EventId, IntegrationId, UnixMillis};
 
 pub(crate) use answers::{Arrival, Content, DeliveryKey, Fate, Fill, Judged, Limits, Unchecked};
 pub(crate) use budget::Budget;
-pub(crate) use fingerprint::{Fingerprint, FingerprintKey, FingerprintMap, IdMap};
+pub(crate) use fingerprint::{Fingerprint, FingerprintKey, FingerprintMap};
 pub(crate) use journal::TAGS;
 pub(crate) use windows::Ended;
 
@@ -92,7 +92,6 @@ impl FloodControl {
         }
         let mut judged = self.judge_window(object, arrival, (policy, now));
         judged.unchecked = judged.unchecked.or(unchecked);
-        judged.object = object;
         // Only what is handed on or held is remembered: what was refused may come again.
         if let Some(delivery) = delivery {
             self.seen.put(delivery, EventMark::from(arrival.id));
@@ -310,8 +309,10 @@ impl FloodControl {
         } else {
             Fate::Passes(Some(window.id))
         };
+        let keeps_it = joined.kept && window.keep != Keep::All;
         Judged {
             after,
+            kept_by: keeps_it.then_some(object),
             ..Judged::only(fate)
         }
     }

@@ -318,8 +318,8 @@ fn the_bytes_are_as_documented() {
     );
     let costs = [
         ("delivery id", each(fill.seen_bytes, fill.delivery_ids), 20.0),
-        ("object", each(fill.objects_bytes, fill.objects), 41.0),
-        ("window", each(fill.windows_bytes, fill.windows), 99.0),
+        ("object", each(fill.objects_bytes, fill.objects), 40.0),
+        ("window", each(fill.windows_bytes, fill.windows), 96.0),
     ];
     for (what, bytes, at_most) in costs {
         println!("{bytes:.1} bytes for each {what}");

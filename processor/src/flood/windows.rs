@@ -105,10 +105,10 @@ impl Windows {
         Ok(())
     }
 
-    /// Notes an event that joined a window; says whether a list of all has room for it.
+    /// Notes an event that joins a window, which is [put](Windows::put) behind it; says whether a list of all has room for
+    /// it.
     pub fn join(&mut self, object: Fingerprint, joined: Joined) -> bool {
         let members = self.members.entry(object).or_default();
-        self.dirty.insert(object);
         members.join(joined, &mut self.share)
     }
 
@@ -238,7 +238,7 @@ impl Windows {
     }
 
     pub fn write_changes(&mut self, changes: &mut Changes) {
-        for object in std::mem::take(&mut self.dirty) {
+        for object in self.dirty.drain() {
             let Some(slot) = self.table.get(object) else {
                 changes.push_tagged(ENDED, &object.0);
                 continue;

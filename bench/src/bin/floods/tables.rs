@@ -15,6 +15,9 @@ use crate::AT;
 
 /// How many of each kind are counted to say what one costs.
 const COUNTED: u64 = 1_000_000;
+/// Which of the kinds is about few objects, so that all but their first events are absorbed.
+const ABSORBED: usize = 3;
+const FEW_OBJECTS: u64 = 1_000;
 /// Decisions between two messages of the journal.
 const BATCH: u64 = 2_000;
 /// How often many objects are made, to tell what the code holds up from what the machine does.
@@ -73,21 +76,27 @@ fn each(of: usize, count: u64) -> f64 {
     of as f64 / count as f64
 }
 
-/// Bytes, CPU and journal of each delivery id, object and open window.
+/// Bytes, CPU and journal of each delivery id, object, open window and absorbed event.
 pub fn each_kind() {
     println!("{COUNTED} of each kind:");
     let kinds = [
         ("delivery id", policy(true, false, false)),
         ("object: order and content", policy(false, true, false)),
         ("open window", policy(false, false, true)),
+        ("absorbed, and a delivery id", policy(true, false, true)),
     ];
-    for (what, policy) in kinds {
+    for (kind, (what, policy)) in kinds.into_iter().enumerate() {
         let mut rehearsal = Rehearsal::new(&config());
         let (mut journal_bytes, mut writing) = (0, Duration::ZERO);
         let began = cpu::of_thread();
         for n in 1..=COUNTED {
-            let name = name(n);
-            rehearsal.decide(&event(n, &name), &policy);
+            let delivery = name(n);
+            let object = (kind == ABSORBED).then(|| name(n % FEW_OBJECTS));
+            let event = RehearsedEvent {
+                object_key: Some(object.as_ref().unwrap_or(&delivery)),
+                ..event(n, &delivery)
+            };
+            rehearsal.decide(&event, &policy);
             if n % BATCH == 0 {
                 let before = cpu::of_thread();
                 journal_bytes += rehearsal.changes().len_bytes();
@@ -96,7 +105,7 @@ pub fn each_kind() {
         }
         let deciding = cpu::of_thread().saturating_sub(began).saturating_sub(writing);
         println!(
-            "  {what:<26} {:>6.1} bytes in memory, {:>6.1} in the journal; {:>5.2} µs to decide, {:>5.2} µs to write",
+            "  {what:<27} {:>6.1} bytes in memory, {:>6.1} in the journal; {:>5.2} µs to decide, {:>5.2} µs to write",
             each(rehearsal.state_bytes(), COUNTED),
             each(journal_bytes, COUNTED),
             micros_each(deciding, COUNTED),
