@@ -7,6 +7,7 @@ mod failures;
 mod floods;
 mod lines;
 mod objects;
+mod reading_again;
 mod registry_end;
 mod replays;
 mod simulation;
