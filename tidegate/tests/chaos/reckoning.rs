@@ -83,13 +83,15 @@ pub async fn reckon_deliveries(server: &Server, load: Load, receiver: &Receiver)
             }
             Err(error) => vec![format!("ClickHouse does not answer: {error}")],
         };
-        assert!(
-            began.elapsed() < PATIENCE,
-            "of {} accepted requests, {} things are missing:\n{}",
-            sent.accepted.len(),
-            missing.len(),
-            some_of(&missing)
-        );
+        if began.elapsed() >= PATIENCE {
+            panic!(
+                "of {} accepted requests, {} things are missing:\n{}\nof their attempts ClickHouse has:\n{}",
+                sent.accepted.len(),
+                missing.len(),
+                some_of(&missing),
+                attempts_of(server, &missing).await
+            );
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     let excess = ledger.excess(rows_given_up == 0);
@@ -138,6 +140,26 @@ async fn shown(server: &Server) -> Result<Shown, String> {
         )
         .await?,
     })
+}
+
+/// What ClickHouse has of the attempts of the events that faults name, replaced rows too; for whoever looks for the cause.
+async fn attempts_of(server: &Server, faults: &[String]) -> String {
+    let named = faults
+        .iter()
+        .filter_map(|fault| fault.strip_prefix("event ")?.split(' ').next());
+    let ids: Vec<String> = named.take(TOLD_MAX).map(|id| format!("'{id}'")).collect();
+    if ids.is_empty() {
+        return String::new();
+    }
+    let sql = format!(
+        "SELECT toString(event_id) AS event, event_partition, event_offset, number, status, reason, endpoint, \
+         toString(attempted_at) AS at, version FROM delivery_attempts WHERE event_id IN ({})",
+        ids.join(", ")
+    );
+    match server.query(&sql).await {
+        Ok(rows) => rows.iter().map(|row| format!("{row}\n")).collect(),
+        Err(error) => format!("nothing, it does not answer: {error}"),
+    }
 }
 
 fn some_of(faults: &[String]) -> String {
