@@ -181,7 +181,7 @@ impl State {
     pub fn settle_held(&mut self) {
         self.held.settle(|object, place| {
             let window = self.flood.window(object);
-            window.is_some_and(|window| window.kept == Some(place) && window.keep != Keep::All)
+            window.is_some_and(|window| window.keeps_alone(place))
         });
     }
 

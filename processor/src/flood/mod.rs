@@ -309,10 +309,9 @@ impl FloodControl {
         } else {
             Fate::Passes(Some(window.id))
         };
-        let keeps_it = joined.kept && window.keep != Keep::All;
         Judged {
             after,
-            kept_by: keeps_it.then_some(object),
+            kept_by: window.keeps_alone(arrival.place).then_some(object),
             ..Judged::only(fate)
         }
     }

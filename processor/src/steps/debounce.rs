@@ -50,6 +50,13 @@ pub(crate) struct Window {
     pub time: Option<UnixMillis>,
 }
 
+impl Window {
+    /// Whether it keeps the event of this place, and no other beside it.
+    pub fn keeps_alone(&self, place: Place) -> bool {
+        self.kept == Some(place) && self.keep != Keep::All
+    }
+}
+
 /// Sixteen bits that tell a policy from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PolicyMark(pub u16);

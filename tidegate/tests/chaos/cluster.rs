@@ -169,12 +169,13 @@ impl House {
     async fn suffer_in_a_rebalance(&mut self) {
         let processor = self.processor.take().expect("it runs");
         let servers = [&self.running.server, &processor];
-        let before = moved(&servers, "lost").await;
+        let before = lost(&servers).await;
         let third = beside(&self.running.server, &self.folder, ("third", "processor")).spawn();
         let began = Instant::now();
-        while moved(&servers, "lost").await <= before {
+        while lost(&servers).await <= before {
             // Who joins while a rebalance is under way is given what was taken away before it came.
-            if moved(&[&third], "gained").await > 0.0 {
+            let metrics = third.asked("/metrics").await.unwrap_or_default();
+            if moved(&metrics, "gained") > 0.0 {
                 println!("the third processor is given what was on its way");
                 break;
             }
@@ -227,18 +228,22 @@ async fn passed(time: Duration) {
     until("the time is over", || began.elapsed() > time).await;
 }
 
-/// Partitions that processes have lost or gained so far, by their own count; one that only begins has none.
-async fn moved(servers: &[&Server], change: &str) -> f64 {
-    let counter = format!(r#"rebalanced_partitions_total{{change="{change}"}}"#);
-    let mut moved = 0.0;
+/// Partitions that processes have lost so far.
+async fn lost(servers: &[&Server]) -> f64 {
+    let mut lost = 0.0;
     for server in servers {
-        let metrics = server.asked("/metrics").await.unwrap_or_default();
-        let lines = metrics.lines().filter(|line| line.contains(&counter));
-        moved += lines
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum::<f64>();
+        lost += moved(&server.get("/metrics").await, "lost");
     }
-    moved
+    lost
+}
+
+/// Partitions that a process has lost or gained so far, by its own count.
+fn moved(metrics: &str, change: &str) -> f64 {
+    let counter = format!(r#"rebalanced_partitions_total{{change="{change}"}}"#);
+    let lines = metrics.lines().filter(|line| line.contains(&counter));
+    lines
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum()
 }
 
 /// A process with one role on a folder of its own, beside a whole server.
