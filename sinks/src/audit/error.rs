@@ -47,6 +47,21 @@ pub enum Error {
     /// The broker cannot be read.
     #[error("audit cannot read its topics: {0}")]
     Broker(#[from] tidegate_broker::Error),
+    /// Messages that are there do not come.
+    #[error(
+        "audit waits for {topic} partition {partition} from offset {next}: the broker has it, and handed out nothing for \
+         {seconds} s (is it busy, or the partition without a leader?); nothing is passed over"
+    )]
+    Stalled {
+        /// The topic.
+        topic: &'static str,
+        /// The partition.
+        partition: u32,
+        /// The offset that is waited for.
+        next: u64,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The journal of blocks cannot be read or written.
     #[error("audit cannot journal its blocks: {0}")]
     Journal(#[from] JournalError),
@@ -62,6 +77,7 @@ impl Error {
             }
             Error::Journal(error) => error.is_retryable(),
             Error::Broker(error) => error.is_retryable(),
+            Error::Stalled { .. } => true,
             Error::MigrationChanged { .. } | Error::Config { .. } | Error::Newer(_) => false,
         }
     }

@@ -25,17 +25,27 @@ pub(crate) struct Cut {
 
 /// What a block may still take.
 #[derive(Debug, Clone, Copy)]
-struct Room {
-    rows: usize,
-    bytes: usize,
+pub(crate) struct Room {
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
 }
 
 /// How many messages one read asks for.
 const READ_MESSAGES: usize = 1024;
 /// How many bytes one read asks for.
 const READ_BYTES: usize = 8 << 20;
-/// What is readable comes at once; what does not come in this time was freed meanwhile.
-const GONE_AFTER: Duration = Duration::from_secs(5);
+/// What is readable comes at once, unless it was freed meanwhile or the broker is away: after this time it is asked which.
+const ASKED_AFTER: Duration = Duration::from_secs(5);
+
+/// What was read of a range.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) messages: Vec<Message>,
+    /// The offset before which all of it was read, or is gone.
+    pub(crate) to: u64,
+    /// Messages that were freed after the broker had said that they are there.
+    pub(crate) gone: u64,
+}
 
 /// The readers of a topic's partitions, kept from block to block: to begin anew costs a question to Kafka.
 pub(crate) struct Readers {
@@ -65,6 +75,80 @@ impl Readers {
             .or_insert_with(|| broker.reader(topic, partition, from));
         reader.seek(from);
         reader
+    }
+
+    /// Reads exactly a range; or, within a room, as much of it as fits (at least one message) and what has come behind it
+    /// meanwhile. Nothing is passed over but what is gone.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`] when nothing comes that is there; and when the broker does not answer.
+    pub(crate) async fn read(&mut self, range: OffsetRange, room: Option<Room>) -> Result<Part, Error> {
+        let is_exact = room.is_none();
+        let mut room = room.unwrap_or(Room {
+            rows: usize::MAX,
+            bytes: usize::MAX,
+        });
+        let (mut part, partition) = (Part::from(range.from), range.partition);
+        while part.to < range.to {
+            let (messages_max, bytes_max) = (
+                READ_MESSAGES.min(room.rows.max(1)),
+                room.bytes.clamp(1, READ_BYTES),
+            );
+            let reader = self.at(partition, part.to);
+            let Ok(read) = tokio::time::timeout(ASKED_AFTER, reader.next(messages_max, bytes_max)).await
+            else {
+                let start = self.start(partition).await?;
+                if start > part.to {
+                    let to = start.min(range.to);
+                    part.gone += to - part.to;
+                    part.to = to;
+                } else if is_exact || part.messages.is_empty() {
+                    return Err(self.stalled(partition, part.to));
+                } else {
+                    return Ok(part);
+                }
+                continue;
+            };
+            for message in read? {
+                let (rows, bytes) = (rows_of(&message), message.len_bytes());
+                let is_full = !part.messages.is_empty() && (rows > room.rows || bytes > room.bytes);
+                if is_full || (is_exact && message.offset >= range.to) {
+                    return Ok(part);
+                }
+                part.to = message.offset + 1;
+                room = Room {
+                    rows: room.rows.saturating_sub(rows),
+                    bytes: room.bytes.saturating_sub(bytes),
+                };
+                part.messages.push(message);
+            }
+        }
+        Ok(part)
+    }
+
+    /// The first offset of a partition that is still there.
+    async fn start(&self, partition: u32) -> Result<u64, Error> {
+        let there = self.broker.latest(self.topic).await?;
+        Ok(there.get(partition as usize).map_or(0, |range| range.start))
+    }
+
+    fn stalled(&self, partition: u32, next: u64) -> Error {
+        Error::Stalled {
+            topic: self.topic.label(),
+            partition,
+            next,
+            seconds: ASKED_AFTER.as_secs(),
+        }
+    }
+}
+
+impl Part {
+    fn from(offset: u64) -> Self {
+        Self {
+            messages: Vec::new(),
+            to: offset,
+            gone: 0,
+        }
     }
 }
 
@@ -100,22 +184,32 @@ pub(crate) async fn cut(
         rows: config.block_rows_max.max(1),
         bytes: config.block_bytes_max.max(1),
     };
-    let mut left = waiting.len();
+    let (mut left, mut stalled) = (waiting.len(), None);
     for range in waiting {
         let share = Room {
             rows: room.rows.div_ceil(left.max(1)),
             bytes: room.bytes.div_ceil(left.max(1)),
         };
         left -= 1;
-        let reader = readers.at(range.partition, range.from);
-        let (messages, to) = read(reader, range, Some(share)).await?;
-        cut.full |= to < range.to;
-        cut.ranges.push(OffsetRange { to, ..range });
-        for message in messages {
+        let part = match readers.read(range, Some(share)).await {
+            Err(error @ Error::Stalled { .. }) => {
+                tracing::warn!(%error, "the other partitions go on");
+                stalled = Some(error);
+                continue;
+            }
+            part => part?,
+        };
+        cut.full |= part.to < range.to;
+        cut.lost += part.gone;
+        cut.ranges.push(OffsetRange { to: part.to, ..range });
+        for message in part.messages {
             room.rows = room.rows.saturating_sub(rows_of(&message));
             room.bytes = room.bytes.saturating_sub(message.len_bytes());
             cut.messages.push(message);
         }
+    }
+    if let Some(error) = stalled.filter(|_| cut.ranges.is_empty()) {
+        return Err(error);
     }
     cut.ranges.sort_by_key(|range| range.partition);
     cut.messages
@@ -124,13 +218,9 @@ pub(crate) async fn cut(
 }
 
 /// Reads exactly the messages of some ranges again; what is gone by now is left out.
-pub(crate) async fn repeat(
-    broker: &Broker,
-    topic: Topic,
-    ranges: &[OffsetRange],
-) -> Result<Vec<Message>, Error> {
+pub(crate) async fn repeat(readers: &mut Readers, ranges: &[OffsetRange]) -> Result<Vec<Message>, Error> {
     let mut messages = Vec::new();
-    let latest = broker.latest(topic).await?;
+    let latest = readers.broker.latest(readers.topic).await?;
     for range in ranges {
         let there = latest.get(range.partition as usize).cloned().unwrap_or(0..0);
         let range = OffsetRange {
@@ -138,53 +228,9 @@ pub(crate) async fn repeat(
             to: range.to.min(there.end),
             ..*range
         };
-        if range.from < range.to {
-            let mut reader = broker.reader(topic, range.partition, range.from);
-            messages.extend(read(&mut reader, range, None).await?.0);
-        }
+        messages.extend(readers.read(range, None).await?.messages);
     }
     Ok(messages)
-}
-
-/// Reads exactly a range; or, within a room, as much of it as fits (at least one message) and what has come behind it
-/// meanwhile. Says up to where.
-async fn read(
-    reader: &mut Reader,
-    range: OffsetRange,
-    room: Option<Room>,
-) -> Result<(Vec<Message>, u64), Error> {
-    let is_exact = room.is_none();
-    let mut room = room.unwrap_or(Room {
-        rows: usize::MAX,
-        bytes: usize::MAX,
-    });
-    let mut messages: Vec<Message> = Vec::new();
-    let mut next = range.from;
-    while next < range.to {
-        let (messages_max, bytes_max) = (
-            READ_MESSAGES.min(room.rows.max(1)),
-            room.bytes.clamp(1, READ_BYTES),
-        );
-        let Ok(read) = tokio::time::timeout(GONE_AFTER, reader.next(messages_max, bytes_max)).await else {
-            return Ok((messages, range.to));
-        };
-        for message in read? {
-            let (rows, bytes) = (rows_of(&message), message.len_bytes());
-            if is_exact && message.offset >= range.to {
-                return Ok((messages, range.to));
-            }
-            if !messages.is_empty() && (rows > room.rows || bytes > room.bytes) {
-                return Ok((messages, next));
-            }
-            next = message.offset + 1;
-            room = Room {
-                rows: room.rows.saturating_sub(rows),
-                bytes: room.bytes.saturating_sub(bytes),
-            };
-            messages.push(message);
-        }
-    }
-    Ok((messages, next.max(range.to)))
 }
 
 fn rows_of(message: &Message) -> usize {

@@ -42,7 +42,10 @@ impl Status {
     pub(crate) fn failed(&self, error: &str) {
         let mut standing = self.0.lock();
         if standing.last_error.is_none() {
-            tracing::warn!(error, "clickhouse does not take rows: they wait in their topics");
+            tracing::warn!(
+                error,
+                "rows wait in their topics: clickhouse does not take them, or the broker does not answer"
+            );
         }
         standing.reachable = false;
         standing.last_error = Some(error.to_owned());

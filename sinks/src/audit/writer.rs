@@ -236,7 +236,7 @@ impl TableWriter {
         let Some(begun) = self.begun.take() else {
             return Ok(true);
         };
-        let messages = match repeat(&self.broker, self.table.topic(), begun.ranges()).await {
+        let messages = match repeat(&mut self.readers, begun.ranges()).await {
             Ok(messages) => messages,
             Err(error) => {
                 self.begun = Some(begun);

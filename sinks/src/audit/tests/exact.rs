@@ -39,9 +39,8 @@ async fn a_block_sent_twice_is_stored_once() {
         let block = house.block(table, &messages, ranges.clone());
         house.inserter().insert(&block).await.expect("the first time");
         house.inserter().insert(&block).await.expect("the second time");
-        let again = repeat(&house.broker, table.topic(), &ranges)
-            .await
-            .expect("the log can be read");
+        let mut readers = Readers::new(house.broker.clone(), table.topic());
+        let again = repeat(&mut readers, &ranges).await.expect("the log can be read");
         house
             .inserter()
             .insert(&house.block(table, &again, ranges))

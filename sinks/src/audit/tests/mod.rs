@@ -11,6 +11,7 @@ mod reading;
 mod refused;
 mod rollups;
 mod secure;
+mod stalled;
 mod written;
 
 use std::sync::Arc;
