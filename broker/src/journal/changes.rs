@@ -19,6 +19,9 @@ impl ChangeError {
     }
 }
 
+/// Bytes of a change's length before it.
+const LENGTH_BYTES: usize = 4;
+
 /// A list of changes, encoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -45,9 +48,7 @@ impl Changes {
     /// # Panics
     /// When it has 4 GiB or more; a journal message holds at most 16 MiB.
     pub fn push(&mut self, change: &[u8]) {
-        let length = u32::try_from(change.len()).expect("a change is smaller than a journal message");
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(change);
+        self.push_with(|bytes| bytes.extend_from_slice(change));
     }
 
     /// Adds the change that begins with `tag` and goes on with `rest`.
@@ -55,10 +56,26 @@ impl Changes {
     /// # Panics
     /// As [`Changes::push`].
     pub fn push_tagged(&mut self, tag: u8, rest: &[u8]) {
-        let length = u32::try_from(rest.len() + 1).expect("a change is smaller than a journal message");
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.push(tag);
-        self.bytes.extend_from_slice(rest);
+        self.push_with(|bytes| {
+            bytes.push(tag);
+            bytes.extend_from_slice(rest);
+        });
+    }
+
+    /// Adds the change that `write` appends to the bytes it is given, which it must leave as they are: no buffer of the
+    /// change's own is needed.
+    ///
+    /// # Panics
+    /// As [`Changes::push`].
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+        write(&mut self.bytes);
+        let (length, change) = self.bytes[start..]
+            .split_first_chunk_mut::<LENGTH_BYTES>()
+            .expect("bytes are only added");
+        let bytes = u32::try_from(change.len()).expect("a change is smaller than a journal message");
+        *length = bytes.to_le_bytes();
     }
 
     /// Bytes that they take in the journal.

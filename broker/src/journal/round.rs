@@ -69,7 +69,7 @@ impl Round {
 
     /// The next slice.
     pub fn slice<T: Tables>(&self, tables: &T, bytes_max: usize) -> Slice {
-        let mut entries = Changes::new();
+        let mut entries = Changes::with_capacity(bytes_max);
         let cursor = tables.slice(self.cursor.as_deref(), bytes_max, &mut entries);
         Slice { entries, cursor }
     }

@@ -7,8 +7,8 @@ use tidegate_schemas::EventId;
 use uuid::Uuid;
 
 use super::budget::Share;
-use super::encoding::Reader;
-use super::fingerprint::Fingerprint;
+use super::encoding::{Reader, Writer};
+use super::fingerprint::{FINGERPRINT_BYTES, Fingerprint};
 use crate::steps::debounce::Place;
 
 /// The tag of its changes.
@@ -21,6 +21,8 @@ pub(super) const LISTED_MAX: usize = 10_000;
 const HELD_BYTES: usize = 48;
 /// Bytes that a window with members takes beside them, in memory.
 const BASE_BYTES: usize = 112;
+/// Bytes of an entry in the journal.
+const ENTRY_BYTES: usize = 36;
 /// The number under which the journal has the kept event's id.
 const KEPT: u32 = u32::MAX;
 /// Numbers from here on but [`KEPT`] are damage.
@@ -53,6 +55,20 @@ struct Entry {
     id: [u8; 16],
     place: Place,
     payload_bytes: u32,
+}
+
+impl Entry {
+    /// As it lies in the journal, under its number.
+    fn encode(&self, number: u32) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
+        Writer::new(&mut bytes)
+            .number(u64::from(number), 4)
+            .bytes(&self.id)
+            .number(self.place.offset, 8)
+            .number(u64::from(self.place.position), 4)
+            .number(u64::from(self.payload_bytes), 4);
+        bytes
+    }
 }
 
 impl Members {
@@ -141,34 +157,26 @@ impl Members {
     }
 
     fn write(&self, object: Fingerprint, (from, with_kept): (usize, bool), out: &mut Changes) {
-        let mut change = Vec::new();
-        let mut entry = |number: u32, entry: &Entry| {
-            if change.is_empty() {
-                change.push(MEMBERS);
-                change.extend_from_slice(&object.0);
+        let fresh = self.entries.get(from..).unwrap_or_default();
+        let kept = self.kept.filter(|_| with_kept);
+        if fresh.is_empty() && kept.is_none() {
+            return;
+        }
+        out.push_with(|change| {
+            change.reserve(1 + FINGERPRINT_BYTES + (fresh.len() + 1) * ENTRY_BYTES);
+            change.push(MEMBERS);
+            change.extend_from_slice(&object.0);
+            for (number, entry) in (from as u32..).zip(fresh) {
+                change.extend_from_slice(&entry.encode(number));
             }
-            change.extend_from_slice(&number.to_le_bytes());
-            change.extend_from_slice(&entry.id);
-            change.extend_from_slice(&entry.place.offset.to_le_bytes());
-            change.extend_from_slice(&entry.place.position.to_le_bytes());
-            change.extend_from_slice(&entry.payload_bytes.to_le_bytes());
-        };
-        for (number, of) in self.entries.iter().enumerate().skip(from) {
-            entry(number as u32, of);
-        }
-        if let Some(kept) = self.kept.filter(|_| with_kept) {
-            let id = *kept.0.as_bytes();
-            entry(
-                KEPT,
-                &Entry {
-                    id,
+            if let Some(EventId(id)) = kept {
+                let entry = Entry {
+                    id: *id.as_bytes(),
                     ..Entry::default()
-                },
-            );
-        }
-        if !change.is_empty() {
-            out.push(&change);
-        }
+                };
+                change.extend_from_slice(&entry.encode(KEPT));
+            }
+        });
     }
 
     /// Applies entries. Those before them may come later, in a slice: until then they are blank.
