@@ -10,10 +10,36 @@ use super::segment::{Crowded, Segment, key_of};
 const PLACES_MAX: usize = 4_096;
 /// Places of a new table.
 const PLACES_MIN: usize = 16;
-/// A segment is filled up to so many of a thousand places.
-const LOAD_MAX: usize = 930;
-/// A segment that has grown is filled so far.
-const LOAD_GROWN: usize = 878;
+/// Slots of so many bytes and fewer are packed less densely: there a free place costs little, and to find one a good part
+/// of the work.
+const SMALL_BYTES: usize = 16;
+
+/// How many of a thousand places a segment fills: at most, and when it has just grown.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    max: usize,
+    grown: usize,
+}
+
+impl Load {
+    const fn of(slot_bytes: usize) -> Self {
+        if slot_bytes <= SMALL_BYTES {
+            Load { max: 900, grown: 820 }
+        } else {
+            Load { max: 930, grown: 878 }
+        }
+    }
+
+    /// Places for so many slots, with room for a few more.
+    fn places_for(self, len: usize) -> usize {
+        (len * 1000 / self.grown).max(PLACES_MIN)
+    }
+
+    /// How many places a segment of so many gets next.
+    fn wider(self, places: usize) -> usize {
+        (places * self.max).div_ceil(self.grown).max(places + PLACES_MIN)
+    }
+}
 
 /// How room is asked for: within the share, or whether there is any or not.
 type Taking = fn(&mut Share, usize) -> Result<(), Full>;
@@ -29,6 +55,8 @@ pub(super) struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
+    const LOAD: Load = Load::of(N);
+
     /// An empty table; its first few slots are not counted.
     pub fn new() -> Self {
         Self {
@@ -121,7 +149,7 @@ impl<const N: usize> Table<N> {
         loop {
             let index = self.index(key);
             let segment = &mut self.segments[index];
-            let len_max = segment.places() * LOAD_MAX / 1000;
+            let len_max = segment.places() * Self::LOAD.max / 1000;
             match segment.put(slot, len_max) {
                 Ok(new) => {
                     self.len += usize::from(new);
@@ -150,7 +178,7 @@ impl<const N: usize> Table<N> {
     /// Gives a segment more places, or splits it.
     fn widen(&mut self, index: usize, (share, taking): (&mut Share, Taking)) -> Result<(), Full> {
         let segment = &self.segments[index];
-        let places = wider(segment.places());
+        let places = Self::LOAD.wider(segment.places());
         if places > PLACES_MAX {
             return self.split(index, (share, taking));
         }
@@ -169,12 +197,12 @@ impl<const N: usize> Table<N> {
     fn split(&mut self, index: usize, (share, taking): (&mut Share, Taking)) -> Result<(), Full> {
         let segment = &self.segments[index];
         let before = segment.bytes();
-        let half = Segment::<N>::bytes_of(places_for(segment.len().div_ceil(2)));
+        let half = Segment::<N>::bytes_of(Self::LOAD.places_for(segment.len().div_ceil(2)));
         // Asked for before it is done; what it really came to is taken behind.
         let wanted = half.saturating_mul(2).saturating_sub(before);
         taking(share, wanted)?;
         share.give(wanted);
-        let (lower, upper) = segment.halves(places_for);
+        let (lower, upper) = segment.halves(|len| Self::LOAD.places_for(len));
         let after = lower.bytes() + upper.bytes();
         share.take_anyway(after.saturating_sub(before));
         share.give(before.saturating_sub(after));
@@ -192,16 +220,6 @@ impl<const N: usize> Table<N> {
         self.segments.push(upper);
         Ok(())
     }
-}
-
-/// Places for so many slots, with room for a few more.
-fn places_for(len: usize) -> usize {
-    (len * 1000 / LOAD_GROWN).max(PLACES_MIN)
-}
-
-/// How many places a segment of so many gets next.
-fn wider(places: usize) -> usize {
-    (places * LOAD_MAX).div_ceil(LOAD_GROWN).max(places + PLACES_MIN)
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ proptest! {
 }
 
 #[test]
-fn a_large_table_keeps_its_order_and_costs_a_ninth_more_than_its_slots() {
+fn a_large_table_keeps_its_order_and_costs_at_most_a_quarter_more_than_its_slots() {
     let mut table = Table::<16>::new();
     let mut share = share(1 << 30);
     let mut most = 0.0f64;
@@ -93,7 +93,7 @@ fn a_large_table_keeps_its_order_and_costs_a_ninth_more_than_its_slots() {
     assert!(table.iter().map(key_of).is_sorted_by(|a, b| a < b));
     assert_eq!(table.iter().count(), 400_000);
     assert!((0..400_000).all(|number| table.get(key_of(&slot(number, 0))).is_some()));
-    assert!(most < 16.0 * 1.2, "{most} bytes for each slot of 16");
+    assert!(most < 16.0 * 1.25, "{most} bytes for each slot of 16");
     assert!(
         table
             .segments
