@@ -108,9 +108,13 @@ impl Held {
                 continue;
             };
             let (place, request) = entry.get_mut();
+            if request.room.is_some() {
+                // It was settled just now: a window that held several is named as often.
+                continue;
+            }
             if !keeps(window, *place) {
                 entry.remove();
-            } else if request.room.is_none() {
+            } else {
                 match Arc::get_mut(request).map(|request| request.settle(&self.limit)) {
                     Some(true) => {}
                     Some(false) => drop(entry.remove()),

@@ -7,6 +7,7 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use hashbrown::HashSet;
 use tidegate_broker::Record;
 use tidegate_schemas::{
     Attribution, EndpointId, EventId, EventRow, Metadata, Outcome, PayloadKind, Pointer, RowsMeta, Topic,
@@ -227,6 +228,10 @@ impl HeldLines {
 
     /// Which rows do not hold, in order: of two rows for one event the later is true.
     fn taken_out(&self) -> Vec<usize> {
+        let mut ids = HashSet::with_capacity(self.places.len());
+        if self.removed.is_empty() && self.places.iter().all(|(id, _)| ids.insert(*id)) {
+            return Vec::new();
+        }
         // A row stands at twice its number, and between two rows what was taken out of those before.
         let rows = self
             .places

@@ -1,9 +1,9 @@
 //! Which flood control holds for the events of one batch, asked once for each integration and event type in it, and for
 //! each connection that has settings of its own. In: what was examined, the registry. Out: a policy for every event.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use tidegate_registry::{FloodPolicy, Integration, Tables};
 use tidegate_schemas::IntegrationId;
 

@@ -2,8 +2,7 @@
 //! holds on the way. In: what was examined, the registry. Out: a route for every event. Chooses by
 //! [`route`](crate::steps::route::route) alone.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use tidegate_registry::{FloodPolicy, Tables};
 use tidegate_schemas::{IntegrationId, Reason};
 
