@@ -228,8 +228,7 @@ impl HeldLines {
 
     /// Which rows do not hold, in order: of two rows for one event the later is true.
     fn taken_out(&self) -> Vec<usize> {
-        let mut ids = HashSet::with_capacity(self.places.len());
-        if self.removed.is_empty() && self.places.iter().all(|(id, _)| ids.insert(*id)) {
+        if self.removed.is_empty() && self.is_each_once() {
             return Vec::new();
         }
         // A row stands at twice its number, and between two rows what was taken out of those before.
@@ -246,6 +245,12 @@ impl HeldLines {
         let mut out: Vec<usize> = behind.map(|((_, at), _)| at / 2).collect();
         out.sort_unstable();
         out
+    }
+
+    /// Whether no event has two rows.
+    fn is_each_once(&self) -> bool {
+        let mut ids = HashSet::with_capacity(self.places.len());
+        self.places.iter().all(|(id, _)| ids.insert(*id))
     }
 
     fn without(&self, out: &[usize]) -> impl Iterator<Item = &[u8]> {

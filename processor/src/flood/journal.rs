@@ -86,7 +86,7 @@ impl FloodControl {
 
     fn write_key(&self, changes: &mut Changes) {
         if let Some(FingerprintKey(key)) = self.key {
-            changes.push(&[&[KEY], key.as_slice()].concat());
+            changes.push_tagged(KEY, &key);
         }
     }
 }

@@ -142,17 +142,14 @@ fn decode(slot: &[u8; SLOT]) -> Object {
 }
 
 fn write_slots<'s>(slots: impl Iterator<Item = &'s [u8; SLOT]>, out: &mut Changes) {
-    let mut change = Vec::with_capacity(1 + CHUNK * SLOT);
-    change.push(OBJECTS);
-    for slot in slots {
-        change.extend_from_slice(slot);
-        if change.len() > CHUNK * SLOT {
-            out.push(&change);
-            change.truncate(1);
-        }
-    }
-    if change.len() > 1 {
-        out.push(&change);
+    let mut slots = slots.peekable();
+    while slots.peek().is_some() {
+        out.push_with(|change| {
+            change.push(OBJECTS);
+            for slot in slots.by_ref().take(CHUNK) {
+                change.extend_from_slice(slot);
+            }
+        });
     }
 }
 

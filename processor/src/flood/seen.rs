@@ -271,19 +271,14 @@ fn encode(delivery: Fingerprint, mark: EventMark) -> [u8; SLOT] {
 }
 
 fn write_slots<'s>(number: u64, slots: impl Iterator<Item = &'s [u8; SLOT]>, out: &mut Changes) {
-    let mut change = Vec::with_capacity(9 + CHUNK * SLOT);
-    for slot in slots {
-        if change.is_empty() {
+    let mut slots = slots.peekable();
+    while slots.peek().is_some() {
+        out.push_with(|change| {
             change.push(SEEN);
             change.extend_from_slice(&number.to_le_bytes());
-        }
-        change.extend_from_slice(slot);
-        if change.len() >= 9 + CHUNK * SLOT {
-            out.push(&change);
-            change.clear();
-        }
-    }
-    if !change.is_empty() {
-        out.push(&change);
+            for slot in slots.by_ref().take(CHUNK) {
+                change.extend_from_slice(slot);
+            }
+        });
     }
 }

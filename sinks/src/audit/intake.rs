@@ -153,8 +153,8 @@ impl Part {
 }
 
 /// Reads what waits behind the offsets that `reached` names, up to the limits; a partition of which it names none is
-/// somebody else's. Each partition first gets an equal share
-/// of them, beginning at `first`, so that a partition with a backlog cannot keep the others waiting.
+/// somebody else's. Each partition first gets an equal share of them, beginning at `first`, so that a partition with a backlog
+/// cannot keep the others waiting.
 pub(crate) async fn cut(
     readers: &mut Readers,
     config: &Config,
@@ -193,7 +193,6 @@ pub(crate) async fn cut(
         left -= 1;
         let part = match readers.read(range, Some(share)).await {
             Err(error @ Error::Stalled { .. }) => {
-                tracing::warn!(%error, "the other partitions go on");
                 stalled = Some(error);
                 continue;
             }
@@ -208,8 +207,10 @@ pub(crate) async fn cut(
             cut.messages.push(message);
         }
     }
-    if let Some(error) = stalled.filter(|_| cut.ranges.is_empty()) {
-        return Err(error);
+    match stalled {
+        Some(error) if cut.ranges.is_empty() => return Err(error),
+        Some(error) => tracing::warn!(%error, "the other partitions go on"),
+        None => {}
     }
     cut.ranges.sort_by_key(|range| range.partition);
     cut.messages
