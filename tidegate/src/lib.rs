@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod sample;
 pub mod serve;

@@ -26,6 +26,7 @@ const TAIL_BYTES: usize = 64 << 20;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
+    tidegate_bench::purge_as_the_server()?;
     let mut arguments = std::env::args().skip(1);
     let parent = arguments.next().map_or_else(std::env::temp_dir, Into::into);
     let choice = Choice::read(arguments)?;

@@ -30,6 +30,7 @@ struct Scene {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
+    tidegate_bench::purge_as_the_server()?;
     let mut arguments = std::env::args().skip(1);
     let choice = Choice::read(arguments.by_ref().take(2))?;
     let events: u64 = arguments.next().map_or(Ok(100_000), |events| events.parse())?;

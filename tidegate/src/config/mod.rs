@@ -63,6 +63,9 @@ pub struct Server {
     pub key_file: Option<PathBuf>,
     /// How long the roles may take to end, in milliseconds, beside `ingest.drain_timeout_ms`.
     pub stop_timeout_ms: u64,
+    /// How often freed memory is given back to the kernel, in seconds; 0: soon, on whichever thread frees some next,
+    /// which may hold a processor up for milliseconds.
+    pub memory_purge_interval_s: u64,
 }
 
 impl Default for Server {
@@ -73,6 +76,7 @@ impl Default for Server {
             definitions: None,
             key_file: None,
             stop_timeout_ms: 30_000,
+            memory_purge_interval_s: 60,
         }
     }
 }

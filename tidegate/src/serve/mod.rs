@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal as on};
 
 use crate::api::{Admin, Parts, Stage, State};
 use crate::config::{BrokerKind, Config};
+use crate::memory;
 use crate::metrics::Metrics;
 use engine::Engine;
 use folder::Folder;
@@ -75,6 +76,8 @@ impl Server {
     /// missing engine. What was started by then is stopped again.
     pub async fn start(mut config: Config, shape: &Shape) -> anyhow::Result<Self> {
         shape.check(&config)?;
+        let interval = Duration::from_secs(config.server.memory_purge_interval_s);
+        memory::purge_every(interval).context("cannot start the thread that gives memory back")?;
         std::fs::create_dir_all(&config.server.data)
             .with_context(|| format!("cannot make the data folder {}", config.server.data.display()))?;
         let folder = own_folder(&mut config).await?;
