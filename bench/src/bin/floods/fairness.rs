@@ -16,9 +16,9 @@ use crate::flood::Flood;
 /// Quiet connections; the flooder comes on top, as number 0.
 const QUIET: u64 = 100;
 /// How often each is measured.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 15;
 /// How long it goes on.
-const LASTS: Duration = Duration::from_secs(10);
+const LASTS: Duration = Duration::from_secs(2);
 /// What comes within so long is appended together.
 const TICK: Duration = Duration::from_millis(2);
 
