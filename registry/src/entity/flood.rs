@@ -226,11 +226,11 @@ impl DebounceSettings {
         }
     }
 
-    /// Checks the settings; `wider` holds what they leave out.
-    fn check(&self, wider: &Self) -> Result<(), (&'static str, String)> {
+    /// Checks the settings; `max_wait_ms` holds where they leave it out.
+    fn check(&self, max_wait_ms: Option<u64>) -> Result<(), (&'static str, String)> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (default, max_wait_max) = (Debounce::default(), millis(MAX_WAIT_MAX));
-        let max_wait = self.max_wait_ms.or(wider.max_wait_ms);
+        let max_wait = self.max_wait_ms.or(max_wait_ms);
         let max_wait = max_wait.unwrap_or(millis(default.max_wait));
         let quiet = self.quiet_ms;
         let wrong = |field, problem: &str| Err((field, problem.to_owned()));
@@ -277,16 +277,21 @@ impl FloodSettings {
         *self == Self::default()
     }
 
-    /// Which of the settings cannot be, whatever the provider, and why.
+    /// Which of the settings cannot be, whatever the provider, and why; `wider` are those that they are laid over, of
+    /// which the longest `max_wait` counts: which of them holds is known of an event only.
     ///
     /// # Errors
     /// The field, and what is wrong with it.
-    pub fn check(&self) -> Result<(), (String, String)> {
+    pub fn check(&self, wider: &Self) -> Result<(), (String, String)> {
         let within =
             |place: String| move |(field, problem): (&str, String)| (format!("{place}{field}"), problem);
-        let default = DebounceSettings::default();
+        let inherited = wider
+            .all()
+            .filter_map(|(_, settings)| settings.debounce.max_wait_ms)
+            .max();
+        let max_wait = self.debounce.max_wait_ms.or(inherited);
         self.debounce
-            .check(&default)
+            .check(inherited)
             .map_err(within("flood.".to_owned()))?;
         let zero = "is zero: give at least 1, or leave it out for no limit";
         for (field, rate) in [("rate", self.rate), ("integration_rate", self.integration_rate)] {
@@ -308,7 +313,7 @@ impl FloodSettings {
             }
             settings
                 .debounce
-                .check(&self.debounce)
+                .check(max_wait)
                 .map_err(within(format!("flood.types.{pattern}.")))?;
         }
         Ok(())
@@ -323,80 +328,4 @@ impl FloodSettings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(json: &str) -> FloodSettings {
-        serde_json::from_str(json).expect("settings")
-    }
-
-    #[test]
-    fn the_narrower_setting_wins() {
-        let integration = settings(
-            r#"{"order":true,"debounce":{"quiet_ms":500},"types":{"contact.*":{"debounce":{"enabled":false}},
-                "contact.merged":{"debounce":{"enabled":true,"max_events":5}}}}"#,
-        );
-        let connection = settings(r#"{"order":false,"types":{"*":{"detect_changes":true}}}"#);
-        let policy = |event_type: &str| {
-            FloodPolicy::default()
-                .with(&integration, event_type)
-                .with(&connection, event_type)
-        };
-        let deal = policy("deal.created");
-        assert!(deal.dedupe && !deal.order && deal.detect_changes);
-        let debounce = deal.debounce.expect("one setting switches it on");
-        assert_eq!(debounce.quiet, Duration::from_millis(500));
-        assert_eq!(debounce.max_wait, Duration::from_secs(30));
-        assert_eq!(policy("contact.created").debounce, None);
-        let merged = policy("contact.merged")
-            .debounce
-            .expect("the longer pattern decides last");
-        assert_eq!(
-            (merged.max_events, merged.quiet),
-            (Some(5), Duration::from_secs(2))
-        );
-    }
-
-    #[test]
-    fn a_setting_out_of_range_names_its_field() {
-        let check = |json: &str, field: &str| {
-            let (named, problem) = settings(json).check().expect_err(json);
-            assert_eq!(named, field, "{problem}");
-        };
-        check(r#"{"debounce":{"quiet_ms":0}}"#, "flood.debounce.quiet");
-        check(r#"{"debounce":{"quiet_ms":30001}}"#, "flood.debounce.quiet");
-        check(
-            r#"{"debounce":{"max_wait_ms":3600001}}"#,
-            "flood.debounce.max_wait",
-        );
-        check(r#"{"debounce":{"max_events":0}}"#, "flood.debounce.max_events");
-        check(
-            r#"{"debounce":{"max_bytes":16777217}}"#,
-            "flood.debounce.max_bytes",
-        );
-        check(
-            r#"{"types":{"a.*":{"debounce":{"quiet_ms":0}}}}"#,
-            "flood.types.a.*.debounce.quiet",
-        );
-        check(
-            r#"{"debounce":{"max_wait_ms":60000},"types":{"a":{"debounce":{"quiet_ms":60001}}}}"#,
-            "flood.types.a.debounce.quiet",
-        );
-        check(
-            r#"{"types":{"a":{"types":{"b":{"order":true}}}}}"#,
-            "flood.types.a",
-        );
-        check(r#"{"rate":{"per_second":0,"burst":1}}"#, "flood.rate");
-        check(
-            r#"{"types":{"a":{"rate":{"per_second":1,"burst":1}}}}"#,
-            "flood.types.a",
-        );
-        for fits in [
-            r#"{"debounce":{"max_wait_ms":3600000}}"#,
-            r#"{"debounce":{"max_wait_ms":60000},"types":{"a":{"debounce":{"quiet_ms":40000}}}}"#,
-        ] {
-            assert_eq!(settings(fits).check(), Ok(()), "{fits}");
-        }
-        assert!(serde_json::from_str::<FloodSettings>(r#"{"debounce":{"quiet":2}}"#).is_err());
-    }
-}
+mod tests;

@@ -8,8 +8,12 @@ use super::read::rate_limit;
 use super::yaml::{Kind, Node};
 use crate::entity::{DebounceSettings, Edge, FloodSettings, Keep};
 
-/// Takes `flood` out of an entity's fields.
-pub(super) fn flood(fields: &mut Fields, reading: &mut Reading<'_>) -> Option<FloodSettings> {
+/// Takes `flood` out of an entity's fields; its settings are laid over `wider`.
+pub(super) fn flood(
+    fields: &mut Fields,
+    reading: &mut Reading<'_>,
+    wider: &FloodSettings,
+) -> Option<FloodSettings> {
     let node = fields.take("flood")?;
     let line = node.line;
     let mut fields = reading.fields(node, "`flood`");
@@ -30,7 +34,7 @@ pub(super) fn flood(fields: &mut Fields, reading: &mut Reading<'_>) -> Option<Fl
         }
     }
     reading.finish(fields, "`flood`");
-    if let Err((field, problem)) = settings.check() {
+    if let Err((field, problem)) = settings.check(wider) {
         reading.wrong(line, format!("`{field}` {problem}"));
     }
     Some(settings)

@@ -67,7 +67,7 @@ pub fn read_flood(file: &str, text: &str) -> Result<FloodSettings, ManifestError
         wrongs: Vec::new(),
     };
     let mut fields = reading.fields(root, "the policy");
-    let settings = flood(&mut fields, &mut reading).unwrap_or_default();
+    let settings = flood(&mut fields, &mut reading, &FloodSettings::default()).unwrap_or_default();
     reading.finish(fields, "the policy");
     if reading.wrongs.is_empty() {
         return Ok(settings);

@@ -130,7 +130,7 @@ pub(super) fn integration(key: String, mut fields: Fields, reading: &mut Reading
     integration.rate_limit = fields
         .take("rate_limit")
         .and_then(|node| rate_limit(("rate_limit", node), reading));
-    integration.flood = flood(&mut fields, reading).unwrap_or_default();
+    integration.flood = flood(&mut fields, reading, &FloodSettings::default()).unwrap_or_default();
     integration.spread = fields.parsed(reading, ("spread", count)).unwrap_or(1);
     integration.awaits_secret = fields
         .parsed(reading, ("awaits_secret", boolean))
@@ -140,7 +140,7 @@ pub(super) fn integration(key: String, mut fields: Fields, reading: &mut Reading
         let mut connections = Vec::new();
         for (id, node) in reading.map(node, "`connections`") {
             let fields = reading.fields(node, &format!("connection `{id}`"));
-            connections.push(connection(id, fields, reading));
+            connections.push(connection((id, &integration.flood), fields, reading));
         }
         connections
     });
@@ -187,7 +187,12 @@ pub(super) fn rate_limit((name, node): (&str, Node), reading: &mut Reading<'_>) 
     })
 }
 
-pub(super) fn connection(id: String, mut fields: Fields, reading: &mut Reading<'_>) -> WantedConnection {
+/// A connection of an integration that controls floods as `wider` says.
+pub(super) fn connection(
+    (id, wider): (String, &FloodSettings),
+    mut fields: Fields,
+    reading: &mut Reading<'_>,
+) -> WantedConnection {
     let line = fields.line;
     let mut connection = Connection::new(IntegrationId(Uuid::nil()), id, NO_TIME);
     if let Some(node) = fields.take("properties") {
@@ -215,7 +220,7 @@ pub(super) fn connection(id: String, mut fields: Fields, reading: &mut Reading<'
             .collect()
     });
     let tags = texts_by_name(&mut fields, reading, "tags");
-    let flood = flood(&mut fields, reading);
+    let flood = flood(&mut fields, reading, wider);
     let secrets = secrets(&mut fields, reading, ("secret", "secrets"));
     reading.finish(fields, "a connection");
     WantedConnection {

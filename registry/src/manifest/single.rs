@@ -56,7 +56,9 @@ pub fn plan_connection(
     for name in KEPT_WHEN_LEFT_OUT {
         fields.entry(name).or_insert_with(|| Value::Object(Map::new()));
     }
-    let read = |fields: Fields, reading: &mut Reading<'_>| read::connection(id.to_owned(), fields, reading);
+    let read = |fields: Fields, reading: &mut Reading<'_>| {
+        read::connection((id.to_owned(), &integration.flood), fields, reading)
+    };
     let wanted = read_fields(planning.file, (fields, "a connection"), read)?;
     let mut planner = Planner::new(tables, planning);
     let within = format!("integration `{}`", integration.key);

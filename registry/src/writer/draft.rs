@@ -11,7 +11,7 @@ use super::load::Loads;
 use super::{Write, WriteError, rules};
 use crate::change::Change;
 use crate::config::Config;
-use crate::entity::{Endpoint, Entity, EntityRef, Environment, Integration, StoredSecret};
+use crate::entity::{Endpoint, Entity, EntityRef, Environment, FloodSettings, Integration, StoredSecret};
 use crate::keyring::Keyring;
 use crate::tables::Tables;
 
@@ -89,7 +89,8 @@ impl<'a> Draft<'a> {
             Some(existing) => keep_fixed(&mut entity, existing)?,
             None => self.complete(&mut entity)?,
         }
-        rules::check(&mut entity, self.ground.config)?;
+        let wider = self.wider_floods(&entity);
+        rules::check(&mut entity, &wider, self.ground.config)?;
         if let Entity::Connection(connection) = &mut entity {
             connection.normalise();
         }
@@ -148,6 +149,25 @@ impl<'a> Draft<'a> {
                 integration.is_some_and(|it| self.exists(&EntityRef::Environment(it.environment)))
             }
             _ => false,
+        }
+    }
+
+    /// How the integration of a connection with settings of its own controls floods.
+    fn wider_floods(&self, entity: &Entity) -> FloodSettings {
+        let Entity::Connection(connection) = entity else {
+            return FloodSettings::default();
+        };
+        if connection.details.flood.is_empty() {
+            return FloodSettings::default();
+        }
+        match self.entities.get(&EntityRef::Integration(connection.integration)) {
+            Some(Some(Entity::Integration(drafted))) => drafted.flood.clone(),
+            _ => {
+                let integration = self.ground.tables.integration_by_id(&connection.integration);
+                integration
+                    .map(|integration| integration.flood.clone())
+                    .unwrap_or_default()
+            }
         }
     }
 

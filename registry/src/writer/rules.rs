@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::WriteError;
 use crate::config::Config;
-use crate::entity::{Connection, Endpoint, Entity, Integration, RateLimit, StoredSecret};
+use crate::entity::{Connection, Endpoint, Entity, FloodSettings, Integration, RateLimit, StoredSecret};
 
 /// Bytes of a Standard Webhooks secret behind `whsec_`.
 const WHSEC_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
@@ -24,8 +24,8 @@ const OWN_HEADERS: [&str; 6] = [
 /// A field and what is wrong with it.
 type Problem = (String, String);
 
-/// Checks `entity`; its secrets must be open.
-pub(super) fn check(entity: &mut Entity, config: &Config) -> Result<(), WriteError> {
+/// Checks `entity`; its secrets must be open. `wider` is how its integration controls floods, if it has one.
+pub(super) fn check(entity: &mut Entity, wider: &FloodSettings, config: &Config) -> Result<(), WriteError> {
     let reference = entity.reference();
     let invalid = |(field, problem): Problem| WriteError::Invalid {
         entity: reference.clone(),
@@ -41,7 +41,7 @@ pub(super) fn check(entity: &mut Entity, config: &Config) -> Result<(), WriteErr
         Entity::Layout(_) => Ok(()),
         Entity::Environment(environment) => name("name", &environment.name, name_max),
         Entity::Integration(integration) => check_integration(integration, name_max),
-        Entity::Connection(connection) => check_connection(connection, name_max),
+        Entity::Connection(connection) => check_connection(connection, wider, name_max),
         Entity::Endpoint(endpoint) => check_endpoint(endpoint, name_max),
         Entity::ApiKey(key) => name("name", &key.name, name_max),
     };
@@ -75,7 +75,7 @@ fn check_integration(integration: &Integration, name_max: usize) -> Result<(), P
     if let Some(url) = &integration.public_url {
         http_url("public_url", url)?;
     }
-    integration.flood.check()?;
+    integration.flood.check(&FloodSettings::default())?;
     if integration.rate_limit.is_some_and(RateLimit::is_zero) {
         return Err((
             "rate_limit".into(),
@@ -85,9 +85,9 @@ fn check_integration(integration: &Integration, name_max: usize) -> Result<(), P
     Ok(())
 }
 
-fn check_connection(connection: &Connection, name_max: usize) -> Result<(), Problem> {
+fn check_connection(connection: &Connection, wider: &FloodSettings, name_max: usize) -> Result<(), Problem> {
     name("id", &connection.id, name_max)?;
-    connection.details.flood.check()?;
+    connection.details.flood.check(wider)?;
     if connection.details.flood.integration_rate.is_some() {
         let problem =
             "stands at a connection: set it at the integration, or `rate` for this connection alone";
@@ -198,7 +198,7 @@ mod tests {
 
     /// Checks an endpoint and an integration after a change of each; gives the field complained of.
     fn field(entity: Entity) -> Option<String> {
-        match check(&mut { entity }, &Config::default()) {
+        match check(&mut { entity }, &FloodSettings::default(), &Config::default()) {
             Ok(()) => None,
             Err(WriteError::Invalid { field, problem, .. }) => {
                 assert!(!problem.contains("plaintext"), "{problem}");

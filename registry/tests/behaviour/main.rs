@@ -2,6 +2,7 @@
 
 mod copies;
 mod desks;
+mod floods;
 mod index;
 mod manifest;
 mod manifest_errors;
