@@ -37,15 +37,16 @@ fn up_to(to: u64) -> OffsetRange {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_standing_kafka_does_not_hand_out_is_read_when_it_goes_on() {
     let node = Kafka::start(1).await;
-    let broker = Broker::connect(&kafka::Config {
+    let mut config = kafka::Config {
         bootstrap: node.bootstrap(),
         prefix: unique_prefix("stalled"),
-        question_timeout_ms: 3_000,
+        question_timeout_ms: 60_000,
         ..kafka::Config::default()
-    })
-    .await
-    .expect("it answers");
-    fill(&broker).await;
+    };
+    fill(&Broker::connect(&config).await.expect("it answers")).await;
+    // The topics have their leaders: whoever reads may give up sooner.
+    config.question_timeout_ms = 20_000;
+    let broker = Broker::connect(&config).await.expect("it answers again");
     let mut readers = Readers::new(broker, Topic::Attempts);
     let range = up_to(ROWS.into());
     node.signal(0, Signal::STOP);
