@@ -89,7 +89,7 @@ impl<'a> Draft<'a> {
             Some(existing) => keep_fixed(&mut entity, existing)?,
             None => self.complete(&mut entity)?,
         }
-        let wider = self.wider_floods(&entity);
+        let wider = self.wider_floods(&entity)?;
         rules::check(&mut entity, &wider, self.ground.config)?;
         if let Entity::Connection(connection) = &mut entity {
             connection.normalise();
@@ -153,22 +153,17 @@ impl<'a> Draft<'a> {
     }
 
     /// How the integration of a connection with settings of its own controls floods.
-    fn wider_floods(&self, entity: &Entity) -> FloodSettings {
-        let Entity::Connection(connection) = entity else {
-            return FloodSettings::default();
-        };
-        if connection.details.flood.is_empty() {
-            return FloodSettings::default();
-        }
-        match self.entities.get(&EntityRef::Integration(connection.integration)) {
-            Some(Some(Entity::Integration(drafted))) => drafted.flood.clone(),
-            _ => {
-                let integration = self.ground.tables.integration_by_id(&connection.integration);
-                integration
-                    .map(|integration| integration.flood.clone())
-                    .unwrap_or_default()
+    fn wider_floods(&self, entity: &Entity) -> Result<FloodSettings, WriteError> {
+        let integration = match entity {
+            Entity::Connection(connection) if !connection.details.flood.is_empty() => {
+                self.existing(&EntityRef::Integration(connection.integration))?
             }
-        }
+            _ => None,
+        };
+        Ok(match integration {
+            Some(Entity::Integration(integration)) => integration.flood,
+            _ => FloodSettings::default(),
+        })
     }
 
     fn check_version(&self, entity: &Entity, existing: Option<&Entity>) -> Result<(), WriteError> {
